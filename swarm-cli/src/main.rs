@@ -1,0 +1,2 @@
+//! The `swarm` binary: exit code only.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The driver: the only code that knows tokio, sockets, the clock and the system's entropy.

@@ -1,0 +1,20 @@
+//! Deterministic state machines: no socket, no clock, no lock, no payload.
+//!
+//! The contract of [`torrent::Torrent`]: `handle` one [`Input`] (or `receive` one block
+//! header), then `poll` every [`Output`] until `None`, then wait for the next input or for
+//! `deadline`, whichever is first, and say what time it is. Equal inputs at equal moments
+//! with an equal seed give equal outputs.
+
+pub mod choker;
+pub mod event;
+pub mod input;
+pub mod output;
+pub mod picker;
+
+pub use event::Event;
+pub use input::Input;
+pub use output::Output;
+
+/// One connection, from its handshake to its end. Given by the driver, never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerKey(pub u32);

@@ -1,0 +1,43 @@
+//! What a caller can be told. Each error blames the caller, the configuration or the machine;
+//! what peers and trackers do wrong is an event, not an error.
+
+use crate::storage::StorageError;
+use crate::types::InfoHash;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Why a command or a torrent failed.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {addr}: {source}")]
+    Bind {
+        /// The address.
+        addr: SocketAddr,
+        /// Why.
+        source: Arc<std::io::Error>,
+    },
+    /// The torrent is in the session already.
+    #[error("torrent {0} is already in this session")]
+    AlreadyAdded(InfoHash),
+    /// The disk failed, is full, or may not be written.
+    #[error(transparent)]
+    Storage(Arc<StorageError>),
+    /// A different file is where the content has to go.
+    #[error("{} exists and is different", path.display())]
+    Conflict {
+        /// The path in the way.
+        path: PathBuf,
+    },
+    /// The torrent can be inspected but not transferred yet (v2 only).
+    #[error("transferring a v2-only torrent is not yet supported")]
+    Unsupported,
+    /// The file selection names no file of this torrent.
+    #[error("the selection matches no file")]
+    EmptySelection,
+    /// The session was shut down, or the torrent removed, before the result came.
+    #[error("stopped")]
+    Stopped,
+}

@@ -1,0 +1,1 @@
+//! A small BitTorrent tracker: discovery over HTTP and UDP, never data.

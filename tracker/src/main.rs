@@ -1,0 +1,2 @@
+//! The `swarm-tracker` binary: exit code only.
+fn main() {}
