@@ -1,0 +1,268 @@
+//! One end of one connection, as the messages alone tell it.
+//!
+//! The ledger sees what a core sends and what reaches it, keeps who has, owes and chokes
+//! what, and objects to a message that the protocol does not allow at that moment. It is
+//! written from the BEPs and shares no code with the core.
+
+use std::collections::BTreeSet;
+use swarm_core::geometry::Geometry;
+use swarm_core::types::{Bitfield, PieceIndex, Span};
+use swarm_core::wire::Message;
+
+/// What one end has said and heard.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    /// Both sides speak BEP 6.
+    fast: bool,
+    said: Said,
+    /// We choke them.
+    choking: bool,
+    /// They choke us.
+    choked: bool,
+    /// We are interested.
+    interested: bool,
+    /// What they told us they have.
+    theirs: Holdings,
+    /// Pieces we let them ask for while choked, and they us.
+    fast_given: BTreeSet<PieceIndex>,
+    fast_got: BTreeSet<PieceIndex>,
+    /// Requests of ours that may still be answered.
+    owed: BTreeSet<Span>,
+    /// Those of `owed` that were cancelled or that a choke made void: an answer is due (BEP 6)
+    /// or possible (BEP 3), but nobody counts on a block.
+    void: BTreeSet<Span>,
+    /// Requests of theirs that we have not answered.
+    asked: BTreeSet<Span>,
+    /// Payload queued towards them, bytes.
+    pub(super) unsent: u64,
+}
+
+/// How far the opening has come.
+#[derive(Debug, PartialEq, Eq)]
+enum Said {
+    Nothing,
+    Opening,
+}
+
+/// Pieces a peer said it has. The piece count may not be known yet.
+#[derive(Debug)]
+enum Holdings {
+    All,
+    Some(BTreeSet<PieceIndex>),
+}
+
+/// Requests in flight to one peer (LIMITS 5.2; the core's own cap is its byte budget).
+const OWED_MAX: usize = 2048;
+/// Unanswered requests of one peer.
+const ASKED_MAX: usize = 2048;
+/// Payload queued towards one peer, bytes: 1 MiB and the block that passes it.
+const UNSENT_MAX: u64 = (1 << 20) + (1 << 14);
+
+/// What the rule is and how it was broken.
+pub(super) type Verdict = Result<(), String>;
+
+impl Ledger {
+    pub(super) fn new(fast: bool) -> Self {
+        Self {
+            fast,
+            said: Said::Nothing,
+            choking: true,
+            choked: true,
+            interested: false,
+            theirs: Holdings::Some(BTreeSet::new()),
+            fast_given: BTreeSet::new(),
+            fast_got: BTreeSet::new(),
+            owed: BTreeSet::new(),
+            void: BTreeSet::new(),
+            asked: BTreeSet::new(),
+            unsent: 0,
+        }
+    }
+
+    /// A message of ours that is neither a block nor about our holdings.
+    pub(super) fn sends(&mut self, message: &Message, geometry: Option<&Geometry>) -> Verdict {
+        self.opens(message)?;
+        self.speaks_fast_only_if_agreed(message)?;
+        match message {
+            Message::Choke => self.choking = true,
+            Message::Unchoke => self.choking = false,
+            Message::Interested => self.interested = true,
+            Message::NotInterested => self.interested = false,
+            Message::Request(span) => return self.sends_request(*span, geometry),
+            Message::Cancel(span) => {
+                if !self.owed.contains(span) {
+                    return Err(format!("cancel of {span:?}, which was not requested"));
+                }
+                // BEP 6: a cancel is answered, by the block or by a reject.
+                if self.fast {
+                    self.void.insert(*span);
+                } else {
+                    self.owed.remove(span);
+                }
+            }
+            Message::Reject(span) => {
+                if !self.asked.remove(span) {
+                    return Err(format!("reject of {span:?}, which was not asked for"));
+                }
+            }
+            Message::AllowedFast(piece) => {
+                self.fast_given.insert(*piece);
+            }
+            Message::Piece(_) => return Err("a block header is the driver's to send".to_owned()),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// We promise a block: invariant `choke-honoured`, and only what was asked for, once.
+    pub(super) fn serves(&mut self, span: Span) -> Verdict {
+        if !self.asked.remove(&span) {
+            return Err(format!("serves {span:?}, which was not asked for"));
+        }
+        if self.choking && !self.fast_given.contains(&span.piece) {
+            return Err(format!("choke-honoured: serves {span:?} to a choked peer"));
+        }
+        self.unsent += u64::from(span.length);
+        if self.unsent > UNSENT_MAX {
+            return Err(format!("budget: {} bytes queued towards one peer", self.unsent));
+        }
+        Ok(())
+    }
+
+    /// A message of theirs has arrived.
+    pub(super) fn hears(&mut self, message: &Message, geometry: Option<&Geometry>) -> Verdict {
+        match message {
+            Message::Choke => {
+                self.choked = true;
+                if self.fast {
+                    self.void.extend(self.owed.iter().copied());
+                } else {
+                    self.owed.clear();
+                }
+            }
+            Message::Unchoke => self.choked = false,
+            Message::Have(piece) => self.theirs.add(*piece),
+            Message::HaveAll => self.theirs = Holdings::All,
+            Message::Bitfield(bits) => self.theirs.set(bits, geometry),
+            Message::AllowedFast(piece) => {
+                self.fast_got.insert(*piece);
+            }
+            Message::Reject(span) => {
+                self.owed.remove(span);
+                self.void.remove(span);
+            }
+            Message::Request(span) => {
+                // A bounded core may reject or drop beyond its bound, so nothing is asserted here.
+                self.asked.insert(*span);
+            }
+            Message::Cancel(span) => {
+                // The core answers it (BEP 6) or forgets it (BEP 3).
+                if !self.fast {
+                    self.asked.remove(span);
+                }
+            }
+            _ => {}
+        }
+        if self.asked.len() > ASKED_MAX {
+            return Err(format!("budget: {} requests unanswered", self.asked.len()));
+        }
+        Ok(())
+    }
+
+    /// A block of theirs has arrived; whether we still counted on it.
+    pub(super) fn gets(&mut self, span: Span) -> bool {
+        let void = self.void.remove(&span);
+        self.owed.remove(&span) && !void
+    }
+
+    /// Whether a block that nobody has cancelled is due from them.
+    pub(super) fn counts_on(&self, span: Span) -> bool {
+        self.owed.contains(&span) && !self.void.contains(&span)
+    }
+
+    /// Requests of ours that were never answered.
+    pub(super) fn unanswered(&self) -> usize {
+        self.owed.len()
+    }
+
+    /// Whether every request must get an answer.
+    pub(super) fn answers_are_due(&self) -> bool {
+        self.fast
+    }
+
+    /// BEP 3 and 6: what we have is said first and once.
+    fn opens(&mut self, message: &Message) -> Verdict {
+        let opening = matches!(message, Message::Bitfield(_) | Message::HaveAll | Message::HaveNone);
+        match (opening, &self.said) {
+            (true, Said::Opening) => Err(format!("{message:?} is only good as first message")),
+            (false, Said::Nothing) if self.fast => {
+                Err(format!("{message:?} before bitfield, have-all or have-none"))
+            }
+            _ => {
+                self.said = Said::Opening;
+                Ok(())
+            }
+        }
+    }
+
+    fn speaks_fast_only_if_agreed(&self, message: &Message) -> Verdict {
+        let fast = matches!(
+            message,
+            Message::HaveAll
+                | Message::HaveNone
+                | Message::Reject(_)
+                | Message::Suggest(_)
+                | Message::AllowedFast(_)
+        );
+        if fast && !self.fast {
+            return Err(format!("{message:?} without the fast extension"));
+        }
+        Ok(())
+    }
+
+    fn sends_request(&mut self, span: Span, geometry: Option<&Geometry>) -> Verdict {
+        let geometry = geometry.ok_or("a request before the metadata")?;
+        if geometry.block_of(span).is_none() {
+            return Err(format!("request of {span:?}, which is no block"));
+        }
+        if !self.theirs.has(span.piece) {
+            return Err(format!("request of {span:?}, which the peer does not have"));
+        }
+        if self.choked && !self.fast_got.contains(&span.piece) {
+            return Err(format!("request of {span:?} while choked"));
+        }
+        if !self.interested {
+            return Err(format!("request of {span:?} without interest"));
+        }
+        if !self.owed.insert(span) {
+            return Err(format!("request of {span:?} while the same is unanswered"));
+        }
+        if self.owed.len() > OWED_MAX {
+            return Err(format!("budget: {} requests in flight to one peer", self.owed.len()));
+        }
+        Ok(())
+    }
+}
+
+impl Holdings {
+    fn add(&mut self, piece: PieceIndex) {
+        if let Self::Some(set) = self {
+            set.insert(piece);
+        }
+    }
+
+    fn set(&mut self, wire: &[u8], geometry: Option<&Geometry>) {
+        // Without metadata the spare bits are not known; they are zero from an honest core.
+        let most = u32::try_from(wire.len() * 8).expect("small");
+        let count = geometry.map_or(most, Geometry::piece_count);
+        let bits = Bitfield::from_wire(wire, count).expect("our cores send valid bitfields");
+        *self = Self::Some(bits.iter().collect());
+    }
+
+    fn has(&self, piece: PieceIndex) -> bool {
+        match self {
+            Self::All => true,
+            Self::Some(set) => set.contains(&piece),
+        }
+    }
+}
