@@ -8,6 +8,7 @@
 pub mod choker;
 pub mod event;
 pub mod input;
+pub mod limits;
 pub mod output;
 pub mod picker;
 
