@@ -85,6 +85,9 @@ pub struct ScrapeEntry {
     pub downloaded: u32,
     /// Peers that do not have everything, partial seeds included.
     pub incomplete: u32,
+    /// Of the incomplete, those that fetch (BEP 21). UDP does not carry it: a reply read from
+    /// there repeats `incomplete`.
+    pub downloaders: u32,
 }
 
 /// The address family of packed peers.
@@ -128,10 +131,7 @@ pub fn pack_peer(out: &mut Vec<u8>, peer: SocketAddr) {
 /// The whole packed peers in `packed`. A ragged tail is not a peer; port 0 cannot be dialled
 /// and is left out.
 pub fn unpack_peers(packed: &[u8], family: Family) -> impl Iterator<Item = SocketAddr> + '_ {
-    packed
-        .chunks_exact(family.peer_len())
-        .filter_map(unpack_peer)
-        .filter(|peer| peer.port() != 0)
+    packed.chunks_exact(family.peer_len()).filter_map(unpack_peer).filter(|peer| peer.port() != 0)
 }
 
 fn unpack_peer(packed: &[u8]) -> Option<SocketAddr> {

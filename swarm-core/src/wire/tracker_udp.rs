@@ -309,10 +309,7 @@ impl<'a> Reply<'a> {
     ///
     /// # Errors
     /// When the datagram is too short for its kind, or of no kind a tracker answers with.
-    pub fn decode(
-        datagram: &'a [u8],
-        family: Family,
-    ) -> Result<(TransactionId, Self), ReplyError> {
+    pub fn decode(datagram: &'a [u8], family: Family) -> Result<(TransactionId, Self), ReplyError> {
         let short = ReplyError::Short(datagram.len());
         let mut fields = Fields(datagram);
         let action = fields.u32().ok_or(short)?;
@@ -326,9 +323,7 @@ impl<'a> Reply<'a> {
                 peers: PackedPeers { packed: fields.0, family },
             },
             ACTION_SCRAPE => Self::Scrape(ScrapeEntries(fields.0)),
-            ACTION_ERROR => {
-                Self::Error(fields.0.get(..ERROR_TEXT_MAX).unwrap_or(fields.0))
-            }
+            ACTION_ERROR => Self::Error(fields.0.get(..ERROR_TEXT_MAX).unwrap_or(fields.0)),
             other => return Err(ReplyError::Action(other)),
         };
         Ok((transaction, reply))
@@ -347,11 +342,9 @@ impl ScrapeEntries<'_> {
     pub fn iter(&self) -> impl Iterator<Item = ScrapeEntry> + '_ {
         self.0.chunks_exact(12).filter_map(|chunk| {
             let mut fields = Fields(chunk);
-            Some(ScrapeEntry {
-                complete: fields.u32()?,
-                downloaded: fields.u32()?,
-                incomplete: fields.u32()?,
-            })
+            let (complete, downloaded) = (fields.u32()?, fields.u32()?);
+            let incomplete = fields.u32()?;
+            Some(ScrapeEntry { complete, downloaded, incomplete, downloaders: incomplete })
         })
     }
 }
@@ -584,7 +577,7 @@ mod tests {
         let expected = [b'x'; ERROR_TEXT_MAX];
         assert_eq!(Reply::decode(&out, Family::V4), Ok((TRANSACTION, Reply::Error(&expected))));
 
-        let entry = ScrapeEntry { complete: 1, downloaded: 2, incomplete: 3 };
+        let entry = ScrapeEntry { complete: 1, downloaded: 2, incomplete: 3, downloaders: 3 };
         out.clear();
         encode_scrape_reply(&mut out, TRANSACTION, [entry; 3]);
         out.extend_from_slice(&[0; 11]);
