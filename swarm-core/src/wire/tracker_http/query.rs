@@ -322,8 +322,8 @@ mod tests {
 
     #[test]
     fn a_broken_escape_stands_for_itself() {
-        let hash = *parse_scrape(b"info_hash=%zz%4%%zzzzzzzzzzzzzz").unwrap()[0].as_bytes();
-        assert_eq!(&hash, b"%zz%4%%zzzzzzzzzzzzz".first_chunk::<20>().unwrap());
+        let query = b"info_hash=%zz%4%%zzzzzzzzzzzzz";
+        assert_eq!(parse_scrape(query).unwrap()[0].as_bytes(), &query[10..]);
     }
 
     #[test]
