@@ -2,6 +2,13 @@
 //!
 //! Decoders borrow, allocate nothing that the length on the wire decides alone, and never panic.
 
+pub mod frame;
+pub mod handshake;
 pub mod message;
+pub mod tracker;
+pub mod tracker_http;
+pub mod tracker_udp;
 
+pub use frame::{FrameLimits, Malformed};
+pub use handshake::{Handshake, HandshakeProgress, NotAHandshake, Reserved};
 pub use message::Message;
