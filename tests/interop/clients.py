@@ -59,8 +59,10 @@ class Client:
     """One process that seeds or fetches one torrent."""
 
     kind = ""
-    #: Can be told of a peer on the command line; the others need a tracker.
+    #: Can be told of a peer on the command line; the others know only the torrent's tracker.
     takes_peers = True
+    #: Makes the files of a torrent that are empty.
+    makes_empty_files = True
 
     def __init__(self, place, number):
         self.place = place
@@ -88,9 +90,9 @@ class Client:
             start_new_session=True,
         )
 
-    def seed(self, torrent, content, trackers=()):
+    def seed(self, torrent, content):
         """Serves `content` (the file or the folder) and returns once peers are welcome."""
-        self.start_seed(torrent, content, trackers)
+        self.start_seed(torrent, content)
         wait(f"{self.kind} to seed\n{self.words()}", self.is_ready)
 
     def is_ready(self):
@@ -128,24 +130,18 @@ class Swarm(Client):
     kind = "swarm"
     quiet = ["--no-dht", "--no-lsd", "--no-upnp"]
 
-    def start_seed(self, torrent, content, trackers=(), own_tracker=False):
+    def start_seed(self, torrent, content):
         command = [os.environ["SWARM_BIN"], "seed", *self.quiet, "--json", "--listen", self.endpoint]
-        if not own_tracker:
-            command.append("--no-tracker")
         if torrent:
             command += ["--torrent", torrent]
-        for tracker in trackers:
-            command += ["--tracker", tracker]
         self.spawn([*command, content])
 
-    def fetch(self, link, folder, peers=(), trackers=(), stay=True):
+    def fetch(self, link, folder, peers=(), stay=True):
         command = [os.environ["SWARM_BIN"], "fetch", *self.quiet, "--json", "--listen", self.endpoint, "-o", folder]
-        if trackers or peers:
+        if peers:
             command.append("--no-tracker")
         for peer in peers:
             command += ["--peer", peer]
-        for tracker in trackers:
-            command += ["--tracker", tracker]
         if stay:
             command.append("--seed")
         self.spawn([*command, link])
@@ -164,30 +160,29 @@ class Swarm(Client):
 class Libtorrent(Client):
     kind = "libtorrent"
 
-    def run(self, mode, link, folder, peers, trackers):
+    def run(self, mode, link, folder, peers):
         command = [sys.executable, os.path.join(HERE, "lt_client.py"), mode, link, folder, "--listen", self.endpoint]
         for peer in peers:
             command += ["--peer", peer]
-        for tracker in trackers:
-            command += ["--tracker", tracker]
         self.spawn(command)
 
-    def start_seed(self, torrent, content, trackers=()):
-        self.run("seed", torrent, os.path.dirname(content), (), trackers)
+    def start_seed(self, torrent, content):
+        self.run("seed", torrent, os.path.dirname(content), ())
 
     def is_ready(self):
         self.check_alive()
         return b"ready" in open(self.log + ".out", "rb").read()
 
-    def fetch(self, link, folder, peers=(), trackers=()):
-        self.run("fetch", link, folder, peers, trackers)
+    def fetch(self, link, folder, peers=()):
+        self.run("fetch", link, folder, peers)
 
 
 class Transmission(Client):
     kind = "transmission"
     takes_peers = False
+    makes_empty_files = False
 
-    def start(self, torrent, folder, trackers):
+    def start(self, torrent, folder):
         settings = {
             "bind-address-ipv4": self.address,
             "peer-port": self.port,
@@ -210,13 +205,10 @@ class Transmission(Client):
         wait("transmission's control port", lambda: is_listening("127.0.0.1", self.port + 1000))
         with open(torrent, "rb") as file:
             content = base64.b64encode(file.read()).decode()
-        self.call("torrent-add", metainfo=content, **{"download-dir": folder, "paused": True})
-        if trackers:
-            self.call("torrent-set", ids=[1], trackerAdd=list(trackers))
-        self.call("torrent-start", ids=[1])
+        self.call("torrent-add", metainfo=content, **{"download-dir": folder})
 
-    def start_seed(self, torrent, content, trackers=()):
-        self.start(torrent, os.path.dirname(content), trackers)
+    def start_seed(self, torrent, content):
+        self.start(torrent, os.path.dirname(content))
 
     def is_ready(self):
         self.check_alive()
@@ -224,8 +216,8 @@ class Transmission(Client):
         # Status 6 is seeding.
         return bool(found) and found[0]["percentDone"] >= 1 and found[0]["status"] == 6
 
-    def fetch(self, link, folder, peers=(), trackers=()):
-        self.start(link, folder, trackers)
+    def fetch(self, link, folder, peers=()):
+        self.start(link, folder)
 
     def call(self, method, **arguments):
         body = json.dumps({"method": method, "arguments": arguments}).encode()
@@ -248,19 +240,17 @@ class Aria2(Client):
     kind = "aria2"
     takes_peers = False
 
-    def run(self, torrent, folder, trackers, *more):
+    def run(self, torrent, folder, *more):
         command = ["aria2c", "--quiet", "--enable-dht=false", "--enable-dht6=false", "--bt-enable-lpd=false"]
         command += [f"--listen-port={self.port}", f"--interface={self.address}", f"--dir={folder}"]
         command += ["--disk-cache=0", "--file-allocation=none", "--bt-tracker-interval=1", *more]
-        if trackers:
-            command += ["--bt-exclude-tracker=*", "--bt-tracker=" + ",".join(trackers)]
         self.spawn([*command, torrent])
 
-    def start_seed(self, torrent, content, trackers=()):
-        self.run(torrent, os.path.dirname(content), trackers, "--check-integrity=true", "--seed-ratio=0.0")
+    def start_seed(self, torrent, content):
+        self.run(torrent, os.path.dirname(content), "--check-integrity=true", "--seed-ratio=0.0")
 
-    def fetch(self, link, folder, peers=(), trackers=()):
-        self.run(link, folder, trackers, "--seed-ratio=0.0", "--seed-time=600")
+    def fetch(self, link, folder, peers=()):
+        self.run(link, folder, "--seed-ratio=0.0", "--seed-time=600")
 
 
 class Rqbit(Client):
@@ -273,10 +263,8 @@ class Rqbit(Client):
         command += ["--http-api-listen-addr", f"{self.address}:{self.port + 1000}"]
         self.spawn([*command, "download", "-o", folder, *more, link])
 
-    def start_seed(self, torrent, content, trackers=()):
-        # For a torrent of several files the folder to give is the torrent's own.
-        folder = content if os.path.isdir(content) else os.path.dirname(content)
-        self.run(torrent, folder, "--overwrite")
+    def start_seed(self, torrent, content):
+        self.run(torrent, os.path.dirname(content), "--overwrite")
 
     def is_ready(self):
         self.check_alive()
@@ -287,7 +275,7 @@ class Rqbit(Client):
             return False
         return stats.get("state") == "live" and stats.get("finished") and is_listening(self.address, self.port)
 
-    def fetch(self, link, folder, peers=(), trackers=()):
+    def fetch(self, link, folder, peers=()):
         more = ["--initial-peers", ",".join(peers)] if peers else []
         self.run(link, folder, *more)
 

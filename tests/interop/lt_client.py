@@ -1,6 +1,6 @@
 """libtorrent as one peer of a test swarm. Prints `ready` when it serves everything it has.
 
-    lt_client.py seed|fetch TORRENT_OR_MAGNET FOLDER --listen ADDRESS:PORT [--peer A:P]... [--tracker URL]...
+    lt_client.py seed|fetch TORRENT_OR_MAGNET FOLDER --listen ADDRESS:PORT [--peer ADDRESS:PORT]...
 """
 
 import argparse
@@ -31,7 +31,6 @@ def main():
     parser.add_argument("folder")
     parser.add_argument("--listen", required=True)
     parser.add_argument("--peer", action="append", default=[])
-    parser.add_argument("--tracker", action="append", default=[])
     options = parser.parse_args()
 
     session = libtorrent.session({**SETTINGS, "listen_interfaces": options.listen})
@@ -41,8 +40,6 @@ def main():
         torrent = libtorrent.add_torrent_params()
         torrent.ti = libtorrent.torrent_info(options.link)
     torrent.save_path = options.folder
-    if options.tracker:
-        torrent.trackers = options.tracker
     torrent.flags &= ~(libtorrent.torrent_flags.paused | libtorrent.torrent_flags.auto_managed)
     handle = session.add_torrent(torrent)
 

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 
-from clients import KINDS, Failure, Libtorrent, Opentracker, OurTracker, Rqbit, Swarm, missing, wait
+from clients import KINDS, Failure, Libtorrent, Opentracker, OurTracker, Swarm, missing, wait
 
 FETCH_TIMEOUT = 90
 CASE_TIMEOUT = 240
@@ -41,46 +41,47 @@ class Case:
         return client
 
     def single(self):
-        """A file and its torrent."""
+        """One file."""
         path = os.path.join(self.place, "source", "payload.bin")
         os.makedirs(os.path.dirname(path))
         self.write(path, SINGLE)
-        return path, self.create(path)
+        return path
 
     def folder(self):
-        """A folder with files of every awkward size, and its torrent."""
+        """A folder with files of every awkward size."""
         path = os.path.join(self.place, "source", "folder")
         for name, length in FOLDER.items():
             target = os.path.join(path, name)
             os.makedirs(os.path.dirname(target), exist_ok=True)
             self.write(target, length)
-        return path, self.create(path)
+        return path
 
     def write(self, path, length):
         with open(path, "wb") as file:
             file.write(self.random.randbytes(length))
 
-    def create(self, path):
+    def create(self, path, tracker_kind=None, scheme="http"):
+        """A torrent of `path` and the tracker it names, which runs."""
         torrent = path + ".torrent"
-        run([os.environ["SWARM_BIN"], "create", path, "-o", torrent, "--piece-size", "64KiB"])
+        command = [os.environ["SWARM_BIN"], "create", path, "-o", torrent, "--piece-size", "64KiB"]
+        if tracker_kind is None:
+            run(command)
+            return torrent
+        tracker = self.client(tracker_kind)
+        run([*command, "--tracker", f"{scheme}://{tracker.endpoint}/announce"])
+        tracker.serve([info_hash(torrent)])
         return torrent
 
     def out(self, client):
         folder = os.path.join(client.home, "out")
         os.makedirs(folder)
-        # rqbit puts the files of a torrent straight into the folder it is given.
         return folder
-
-    def where(self, client, folder, source):
-        if isinstance(client, Rqbit) and os.path.isdir(source):
-            return folder
-        return os.path.join(folder, os.path.basename(source))
 
     def expect(self, client, folder, source):
         """Waits until what `client` has on the disk is the source, byte for byte."""
-        target = self.where(client, folder, source)
+        target = os.path.join(folder, os.path.basename(source))
         try:
-            wait(f"{client.kind} to have it all", lambda: same(source, target), FETCH_TIMEOUT)
+            wait(f"{client.kind} to have it all", lambda: same(source, target, client.makes_empty_files), FETCH_TIMEOUT)
         except Failure as failure:
             words = "\n".join(f"--- {other.kind} said:\n{other.words()}" for other in self.clients)
             raise Failure(f"{failure}\n{words}") from None
@@ -103,12 +104,12 @@ def run(command):
     return done.stdout
 
 
-def same(source, target):
-    """Whether two files or two trees are equal."""
+def same(source, target, with_empty):
+    """Whether two files or two trees are equal; empty files may be left out."""
     if os.path.isfile(source):
         return os.path.isfile(target) and filecmp.cmp(source, target, shallow=False)
-    names = files_of(source)
     # A client may leave notes of its own beside the files; ours are all there and right.
+    names = {name for name in files_of(source) if with_empty or os.path.getsize(os.path.join(source, name))}
     return names <= files_of(target) and all(
         filecmp.cmp(os.path.join(source, name), os.path.join(target, name), shallow=False) for name in names
     )
@@ -127,22 +128,20 @@ def info_hash(torrent):
     return str(libtorrent.torrent_info(torrent).info_hashes().v1)
 
 
-def tracker_for(case, kind, torrent):
-    return case.client(kind).serve([info_hash(torrent)])
-
-
 def we_seed(case, other, content="single"):
-    source, torrent = getattr(case, content)()
-    ours, theirs = case.client(Swarm), case.client(KINDS[other])
-    trackers = [] if theirs.takes_peers else [tracker_for(case, OurTracker, torrent).http]
-    ours.seed(torrent, source, trackers)
+    source = getattr(case, content)()
+    theirs = KINDS[other]
+    torrent = case.create(source, None if theirs.takes_peers else OurTracker)
+    ours, theirs = case.client(Swarm), case.client(theirs)
+    ours.seed(torrent, source)
     folder = case.out(theirs)
-    theirs.fetch(torrent, folder, peers=[ours.endpoint], trackers=trackers)
+    theirs.fetch(torrent, folder, peers=[ours.endpoint])
     case.expect(theirs, folder, source)
 
 
 def they_seed(case, other, content="single"):
-    source, torrent = getattr(case, content)()
+    source = getattr(case, content)()
+    torrent = case.create(source)
     theirs, ours = case.client(KINDS[other]), case.client(Swarm)
     theirs.seed(torrent, source)
     folder = case.out(ours)
@@ -152,20 +151,15 @@ def they_seed(case, other, content="single"):
 
 
 def mixed(case, tracker_kind, seed, scheme="http"):
-    """One seed, everybody else fetches at the same time and gives to the others."""
-    source, torrent = case.single()
-    tracker = tracker_for(case, tracker_kind, torrent)
-    trackers = [getattr(tracker, scheme)]
-    # rqbit takes trackers from the torrent only.
-    named = os.path.join(case.place, "named.torrent")
-    run([os.environ["SWARM_BIN"], "create", source, "-o", named, "--piece-size", "64KiB", "--tracker", trackers[0]])
-    first = case.client(KINDS[seed])
-    first.seed(named, source, trackers)
+    """One seed; everybody else fetches at the same time and gives to the others."""
+    source = case.single()
+    torrent = case.create(source, tracker_kind, scheme)
+    case.client(KINDS[seed]).seed(torrent, source)
     waiting = []
     for kind in ("swarm", *OTHERS, "swarm"):
         client = case.client(KINDS[kind])
         folder = case.out(client)
-        client.fetch(named, folder, trackers=trackers)
+        client.fetch(torrent, folder)
         waiting.append((client, folder))
     for client, folder in waiting:
         case.expect(client, folder, source)
@@ -173,9 +167,9 @@ def mixed(case, tracker_kind, seed, scheme="http"):
 
 def magnet_from_us(case, other):
     """The link that `swarm seed` prints is all the other side gets."""
-    source, _ = case.single()
+    source = case.single()
     ours, theirs = case.client(Swarm), case.client(KINDS[other])
-    ours.start_seed(None, source, own_tracker=True)
+    ours.start_seed(None, source)
     link = ours.magnet()
     folder = case.out(theirs)
     theirs.fetch(link, folder)
@@ -183,7 +177,8 @@ def magnet_from_us(case, other):
 
 
 def magnet_from_them(case, other):
-    source, torrent = case.folder()
+    source = case.folder()
+    torrent = case.create(source)
     theirs, ours = case.client(KINDS[other]), case.client(Swarm)
     theirs.seed(torrent, source)
     link = f"magnet:?xt=urn:btih:{info_hash(torrent)}&x.pe={theirs.endpoint}"
@@ -197,7 +192,7 @@ def hybrid(case, direction):
     """A torrent of both versions, made by libtorrent, moves by its v1 half."""
     import libtorrent
 
-    source, _ = case.folder()
+    source = case.folder()
     # BEP 47's pad files lie between the files of a hybrid, so every file starts a piece.
     files = libtorrent.file_storage()
     libtorrent.add_files(files, source)
@@ -219,7 +214,8 @@ def hybrid(case, direction):
 
 def resume_beside_them(case):
     """Ours is killed half-way and goes on from what is on the disk, libtorrent seeding."""
-    source, torrent = case.single()
+    source = case.single()
+    torrent = case.create(source)
     theirs, ours, again = case.client(Libtorrent), case.client(Swarm), case.client(Swarm)
     theirs.seed(torrent, source)
     folder = case.out(ours)
