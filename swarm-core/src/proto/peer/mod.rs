@@ -13,6 +13,7 @@ use super::input::{Direction, Reserved};
 use super::limits::{self, EventBucket};
 use super::picker::PeerHave;
 use crate::types::{Moment, PeerId, PieceIndex};
+use crate::wire::extended::ExtensionIds;
 use bytes::Bytes;
 use meter::Meter;
 use pipeline::Pipeline;
@@ -50,20 +51,29 @@ pub(crate) struct Peer {
     pub(crate) download: Download,
     pub(crate) times: Times,
     pub(crate) floods: Floods,
-    /// Whether our bitfield went out: it has to be the first message, and waits for checking.
-    pub(crate) greeted: bool,
+    pub(crate) greeting: Greeting,
     /// Whether it said what it has: a whole set may only be said first.
     pub(crate) announced: bool,
+}
+
+/// What the peer has been told of us. A bitfield has to be the first message, so that
+/// everything waits while the disk is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Greeting {
+    /// Nothing.
+    Due,
+    /// Everything but the metadata and what we have of it: we had none then.
+    Nameless,
+    /// Everything.
+    Done,
 }
 
 /// What was negotiated.
 #[derive(Debug, Default)]
 pub(crate) struct Dialect {
     pub(crate) reserved: Reserved,
-    /// The peer's id for `ut_metadata` messages.
-    pub(crate) ut_metadata: Option<u8>,
-    /// The peer's id for `lt_donthave` messages.
-    pub(crate) dont_have: Option<u8>,
+    /// The ids it gave to extensions.
+    pub(crate) ids: ExtensionIds,
     /// Size of the metadata it offers, bytes.
     pub(crate) metadata_size: Option<u32>,
     /// Client name it gave. Untrusted text.
@@ -148,11 +158,11 @@ pub(crate) struct Times {
 pub(crate) struct Floods {
     /// choke, unchoke, interested, not interested.
     pub(crate) toggles: EventBucket,
-    /// have, don't have, have all, have none.
+    /// `have` for a piece it has said it has.
     pub(crate) haves: EventBucket,
     /// ut_metadata requests.
     pub(crate) metadata: EventBucket,
-    /// keep-alive, cancel, suggest, allowed fast, port, extension handshake.
+    /// Everything else that is neither a request nor payload.
     pub(crate) chatter: EventBucket,
     pub(crate) unknown: u32,
     unrequested: u32,
@@ -229,7 +239,7 @@ impl Peer {
             },
             times: Times { connected: now, heard: now, spoke: now, useful: now },
             floods: Floods::new(now),
-            greeted: false,
+            greeting: Greeting::Due,
             announced: false,
         }
     }

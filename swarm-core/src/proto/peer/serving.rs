@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 
 /// Requests queued from one peer, and what we advertise as `reqq`. Deep enough for a long
 /// fat pipe between two of us (10 Gbit/s x 20 ms is 1,526); a request takes 12 bytes here.
-pub(crate) const QUEUE_MAX: usize = 2048;
+pub(crate) const QUEUE_MAX: u16 = 2048;
 /// Requests that make no sense before the connection is closed.
 pub(crate) const INVALID_MAX: u32 = 300;
 /// Least a peer's window holds, bytes: one large read.
@@ -29,7 +29,7 @@ pub(crate) struct Serving {
 impl Serving {
     /// Queues a request; false when the queue is full.
     pub(crate) fn push(&mut self, span: Span) -> bool {
-        if self.queue.len() >= QUEUE_MAX {
+        if self.queue.len() >= usize::from(QUEUE_MAX) {
             return false;
         }
         self.queue.push_back(span);
@@ -74,10 +74,6 @@ impl Serving {
     pub(crate) fn is_waiting(&self) -> bool {
         !self.queue.is_empty()
     }
-
-    pub(crate) fn queued(&self) -> usize {
-        self.queue.len()
-    }
 }
 
 #[cfg(test)]
@@ -93,7 +89,7 @@ mod tests {
     fn the_queue_is_bounded() {
         let mut serving = Serving::default();
         for index in 0..QUEUE_MAX {
-            assert!(serving.push(span(u32::try_from(index).unwrap())));
+            assert!(serving.push(span(u32::from(index))));
         }
         assert!(!serving.push(span(0)));
     }

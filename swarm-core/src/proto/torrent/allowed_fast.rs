@@ -12,7 +12,11 @@ pub(crate) const ALLOWED_FAST: usize = 5;
 
 /// The set for a peer at `ip`. BEP 6 defines it for IPv4 only; for IPv6 the first 64 bits,
 /// one site's network, take the place of the first 24.
-pub(crate) fn allowed_fast(ip: IpAddr, info_hash: InfoHash, geometry: &Geometry) -> Vec<PieceIndex> {
+pub(crate) fn allowed_fast(
+    ip: IpAddr,
+    info_hash: InfoHash,
+    geometry: &Geometry,
+) -> Vec<PieceIndex> {
     let count = geometry.piece_count();
     let wanted = ALLOWED_FAST.min(count as usize);
     let mut seed: Vec<u8> = match ip.to_canonical() {

@@ -50,9 +50,10 @@ impl Torrent {
     fn audit_availability(&self) -> Result<(), String> {
         let Some(content) = &self.content else { return Ok(()) };
         for piece in content.geometry.pieces() {
-            let holders = self.peers.values().filter(
-                |peer| matches!(&peer.have, Holdings::Known(have) if have.contains(piece)),
-            );
+            let holders = self
+                .peers
+                .values()
+                .filter(|peer| matches!(&peer.have, Holdings::Known(have) if have.contains(piece)));
             let (counted, real) = (content.picker.availability(piece), holders.count());
             if usize::try_from(counted) != Ok(real) {
                 return Err(format!(

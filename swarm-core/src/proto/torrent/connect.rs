@@ -1,16 +1,17 @@
 //! Who may be a peer: dialling, greeting, letting go.
 
+use super::super::PeerKey;
 use super::super::candidates::Parting;
 use super::super::event::Event;
-use super::super::input::{CloseReason, DialError, Direction, Source};
+use super::super::input::{CloseReason, DialError, Direction, Reserved, Source};
 use super::super::output::Output;
-use super::super::peer::{EarlyHave, Holdings, Identity, Peer};
+use super::super::peer::{EarlyHave, Greeting, Holdings, Identity, Peer};
 use super::super::picker::PeerHave;
-use super::super::PeerKey;
 use super::blame::Giver;
 use super::{Phase, Torrent, allowed_fast};
 use crate::types::{Moment, PeerId};
 use crate::wire::Message;
+use crate::wire::extended::HANDSHAKE_ID;
 use bytes::Bytes;
 use std::net::{IpAddr, SocketAddr};
 
@@ -90,7 +91,8 @@ impl Torrent {
             return Some(CloseReason::Full);
         }
         let ip = who.addr.ip().to_canonical();
-        let from_there = || self.peers.values().filter(|p| p.addr.ip().to_canonical() == ip).count();
+        let from_there =
+            || self.peers.values().filter(|p| p.addr.ip().to_canonical() == ip).count();
         if is_one_host(ip) && from_there() >= self.params.config.peers_per_ip_max {
             return Some(CloseReason::Full);
         }
@@ -117,17 +119,40 @@ impl Torrent {
         if self.phase == Phase::Checking {
             return;
         }
+        let named = if self.content.is_some() { Greeting::Done } else { Greeting::Nameless };
         let Some(peer) = self.peers.get_mut(&key) else { return };
-        if std::mem::replace(&mut peer.greeted, true) {
-            return;
-        }
+        let before = std::mem::replace(&mut peer.greeting, named);
         let reserved = peer.wire.reserved;
+        match before {
+            Greeting::Due => {}
+            Greeting::Nameless if named == Greeting::Done => {
+                self.greet_again(now, key, reserved);
+                return;
+            }
+            _ => return,
+        }
         if let Some(message) = self.opening(reserved.fast) {
             self.send(now, key, message);
         }
         if reserved.extended {
             let payload = self.extended_handshake(key);
-            self.send(now, key, Message::Extended { id: 0, payload });
+            self.send(now, key, Message::Extended { id: HANDSHAKE_ID, payload });
+        }
+        if reserved.fast {
+            self.grant_allowed_fast(now, key);
+        }
+    }
+
+    /// The metadata came after the first greeting: now others can have it from us.
+    fn greet_again(&mut self, now: Moment, key: PeerKey, reserved: Reserved) {
+        if reserved.extended {
+            let payload = self.extended_handshake(key);
+            self.send(now, key, Message::Extended { id: HANDSHAKE_ID, payload });
+        }
+        let have = self.content.as_ref().map(|content| content.picker.have());
+        let pieces: Vec<_> = have.into_iter().flat_map(|have| have.iter()).collect();
+        for piece in pieces {
+            self.send(now, key, Message::Have(piece));
         }
         if reserved.fast {
             self.grant_allowed_fast(now, key);
@@ -148,11 +173,8 @@ impl Torrent {
 
     fn grant_allowed_fast(&mut self, now: Moment, key: PeerKey) {
         let (Some(content), Some(peer)) = (&self.content, self.peers.get_mut(&key)) else { return };
-        let set = allowed_fast::allowed_fast(
-            peer.addr.ip(),
-            self.params.info_hash,
-            &content.geometry,
-        );
+        let set =
+            allowed_fast::allowed_fast(peer.addr.ip(), self.params.info_hash, &content.geometry);
         peer.upload.allowed.clone_from(&set);
         let have = content.picker.have();
         let granted: Vec<_> = set.into_iter().filter(|piece| have.contains(*piece)).collect();
@@ -256,8 +278,6 @@ fn outranks(new: &Identity, old: Direction, ours: &PeerId) -> bool {
 fn is_one_host(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => !ip.is_loopback() && !ip.is_private() && !ip.is_link_local(),
-        IpAddr::V6(ip) => {
-            !ip.is_loopback() && !ip.is_unique_local() && !ip.is_unicast_link_local()
-        }
+        IpAddr::V6(ip) => !ip.is_loopback() && !ip.is_unique_local() && !ip.is_unicast_link_local(),
     }
 }

@@ -3,13 +3,14 @@
 use super::super::event::Event;
 use super::super::input::{CloseReason, Verification};
 use super::super::output::Output;
-use super::super::peer::{self, Holdings, Peer};
+use super::super::peer::{self, Greeting, Holdings, Peer};
 use super::super::picker::{Pick, Received, Restriction, Speed};
 use super::super::{Disposition, PeerKey};
 use super::blame::Giver;
 use super::{GIVERS_MAX, Phase, Torrent};
 use crate::types::{BlockRef, Moment, PieceIndex, Span};
 use crate::wire::Message;
+use crate::wire::extended::{self, Extension};
 use std::time::Duration;
 
 /// A peer that delivers a piece within this time is given pieces of its own.
@@ -20,7 +21,7 @@ impl Torrent {
     pub(super) fn review_interest(&mut self, now: Moment, key: PeerKey) {
         let (Some(content), Some(peer)) = (&self.content, self.peers.get_mut(&key)) else { return };
         let Holdings::Known(have) = &peer.have else { return };
-        if !peer.greeted {
+        if peer.greeting == Greeting::Due {
             return;
         }
         let wants = self.phase == Phase::Downloading && content.picker.is_interesting(have);
@@ -175,7 +176,7 @@ impl Torrent {
         self.refill(now, key);
     }
 
-    pub(super) fn on_reject(&mut self, now: Moment, key: PeerKey, span: Span) {
+    pub(super) fn on_reject(&mut self, key: PeerKey, span: Span) {
         let (Some(content), Some(peer)) = (&mut self.content, self.peers.get_mut(&key)) else {
             return;
         };
@@ -230,7 +231,10 @@ impl Torrent {
         let lacking: Vec<PeerKey> = self
             .peers
             .values()
-            .filter(|peer| peer.greeted && peer.known().is_some_and(|have| !have.contains(piece)))
+            .filter(|peer| {
+                peer.greeting != Greeting::Due
+                    && peer.known().is_some_and(|have| !have.contains(piece))
+            })
             .map(|peer| peer.key)
             .collect();
         for key in lacking {
@@ -299,10 +303,10 @@ impl Torrent {
         let told: Vec<(PeerKey, u8)> = self
             .peers
             .values()
-            .filter_map(|peer| peer.wire.dont_have.map(|id| (peer.key, id)))
+            .filter_map(|peer| peer.wire.ids.id_of(Extension::LtDonthave).map(|id| (peer.key, id)))
             .collect();
         for (key, id) in told {
-            let payload = crate::wire::extended::encode_dont_have(piece);
+            let payload = extended::encode_donthave(piece);
             self.send(now, key, Message::Extended { id, payload });
         }
     }

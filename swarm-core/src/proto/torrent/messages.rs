@@ -4,7 +4,7 @@ use super::super::PeerKey;
 use super::super::input::CloseReason;
 use super::super::peer::{self, EARLY_HAVES_MAX, EarlySet, HINTS_MAX, Holdings, Peer};
 use super::super::picker::PeerHave;
-use super::{Content, Phase, Torrent};
+use super::{Content, Torrent};
 use crate::geometry::Geometry;
 use crate::types::{Bitfield, Moment, PieceIndex};
 use crate::wire::Message;
@@ -29,7 +29,7 @@ impl Torrent {
             Message::HaveNone => self.on_set(now, key, EarlySet::None),
             Message::Request(span) => self.on_request(now, key, span),
             Message::Cancel(span) => self.on_cancel(now, key, span),
-            Message::Reject(span) => self.on_reject(now, key, span),
+            Message::Reject(span) => self.on_reject(key, span),
             Message::Suggest(piece) => self.on_hint(now, key, piece, Hint::Suggested),
             Message::AllowedFast(piece) => self.on_hint(now, key, piece, Hint::Allowed),
             Message::Extended { id, payload } => self.on_extended(now, key, id, &payload),
@@ -69,6 +69,10 @@ impl Torrent {
             (Holdings::Known(have), Some(content)) if content.geometry.has_piece(piece) => {
                 let count = content.geometry.piece_count();
                 if !have.insert(piece, count) {
+                    // News is bounded by the number of pieces; repeating it is not.
+                    if !peer.floods.haves.allow(now) {
+                        self.disconnect(now, key, CloseReason::Misbehaved);
+                    }
                     return;
                 }
                 content.picker.peer_gained(piece);
@@ -179,21 +183,11 @@ fn is_within_bounds(now: Moment, peer: &mut Peer, message: &Message) -> bool {
         Message::Choke | Message::Unchoke | Message::Interested | Message::NotInterested => {
             floods.toggles.allow(now)
         }
-        Message::Have(_) | Message::Bitfield(_) | Message::HaveAll | Message::HaveNone => {
-            floods.haves.allow(now)
-        }
         Message::Unknown(_) => {
             floods.unknown += 1;
             floods.unknown <= peer::UNKNOWN_MAX
         }
-        Message::Request(_) | Message::Piece(_) => true,
+        Message::Request(_) | Message::Piece(_) | Message::Have(_) => true,
         _ => floods.chatter.allow(now),
-    }
-}
-
-impl Torrent {
-    /// Whether transfers can make progress at all; used by `tick` to choose its pace.
-    pub(super) fn is_fetching(&self) -> bool {
-        self.phase == Phase::Downloading
     }
 }

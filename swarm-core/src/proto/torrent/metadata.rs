@@ -8,14 +8,11 @@
 
 use super::super::PeerKey;
 use crate::types::Moment;
+use crate::wire::ut_metadata::{METADATA_MAX, METADATA_PIECE_LEN};
 use bytes::{Bytes, BytesMut};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Largest `info` dictionary taken from peers, bytes.
-pub(crate) const METADATA_MAX: u32 = 16 << 20;
-/// Bytes in one ut_metadata piece; only the last is shorter.
-pub(crate) const METADATA_PIECE: u32 = 16 * 1024;
 /// Peers asked at the same time.
 const ATTEMPTS_MAX: usize = 3;
 /// Pieces asked of one peer at the same time.
@@ -66,7 +63,7 @@ impl MetadataFetch {
     /// A piece came. Pieces are taken in order; anything else ends the attempt.
     pub(crate) fn received(&mut self, now: Moment, peer: PeerKey, piece: u32, data: &[u8]) -> Step {
         let Some(attempt) = self.attempts.get_mut(&peer) else { return Step::Ignored };
-        let due = (attempt.size - attempt.received_len()).min(METADATA_PIECE);
+        let due = (attempt.size - attempt.received_len()).min(METADATA_PIECE_LEN);
         if piece != attempt.received_pieces() || u32::try_from(data.len()) != Ok(due) {
             self.attempts.remove(&peer);
             return Step::Refused;
@@ -99,10 +96,6 @@ impl MetadataFetch {
     pub(crate) fn expire(&mut self, now: Moment) {
         self.attempts.retain(|_, attempt| now - attempt.heard < PATIENCE);
     }
-
-    pub(crate) fn deadline(&self) -> Option<Moment> {
-        self.attempts.values().map(|attempt| attempt.heard + PATIENCE).min()
-    }
 }
 
 /// What a metadata piece led to.
@@ -124,11 +117,11 @@ impl Attempt {
     }
 
     fn received_pieces(&self) -> u32 {
-        self.received_len() / METADATA_PIECE
+        self.received_len() / METADATA_PIECE_LEN
     }
 
     fn pieces(&self) -> u32 {
-        self.size.div_ceil(METADATA_PIECE)
+        self.size.div_ceil(METADATA_PIECE_LEN)
     }
 }
 
@@ -142,7 +135,7 @@ mod tests {
     #[test]
     fn a_dictionary_is_put_together_in_order() {
         let mut fetch = MetadataFetch::default();
-        assert!(fetch.begin(NOW, A, METADATA_PIECE + 5));
+        assert!(fetch.begin(NOW, A, METADATA_PIECE_LEN + 5));
         assert_eq!(fetch.ask(A), 0..2);
         assert_eq!(fetch.received(NOW, A, 0, &[7; 16384]), Step::More);
         let Step::Whole(info) = fetch.received(NOW, A, 1, &[8; 5]) else { panic!("not whole") };

@@ -191,13 +191,16 @@ impl Torrent {
         if now >= self.next_tick {
             self.tick(now);
         }
+        self.discard();
     }
 
     /// A block's header arrived and its payload is in the driver's hands: what to do with it.
     /// Drain [`Self::poll`] afterwards; the payload of a kept block must be in place by then.
     pub fn receive(&mut self, now: Moment, peer: PeerKey, span: Span) -> Disposition {
         self.advance(now);
-        self.on_block(now, peer, span)
+        let disposition = self.on_block(now, peer, span);
+        self.discard();
+        disposition
     }
 
     /// Something that must be done; `None` when nothing is left to do.
@@ -232,6 +235,14 @@ impl Torrent {
     pub fn fail(&mut self, now: Moment) {
         self.advance(now);
         self.stop(now, Phase::Failed);
+    }
+
+    /// Passes on what the picker gave up.
+    fn discard(&mut self) {
+        let Some(content) = &mut self.content else { return };
+        for piece in content.picker.take_discarded() {
+            self.outbox.push_back(Output::Discard { piece });
+        }
     }
 
     fn advance(&mut self, now: Moment) {

@@ -64,7 +64,9 @@ impl Torrent {
         }
         let busy = self.peers.values().any(|peer| {
             peer.is_busy()
-                || (self.is_fetching() && peer.download.interested && !peer.download.choked)
+                || (self.phase == Phase::Downloading
+                    && peer.download.interested
+                    && !peer.download.choked)
         });
         if busy || self.phase == Phase::Metadata {
             return now + BUSY;

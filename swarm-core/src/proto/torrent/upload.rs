@@ -4,7 +4,7 @@ use super::super::PeerKey;
 use super::super::choker::{self, Mode};
 use super::super::input::CloseReason;
 use super::super::output::Output;
-use super::super::peer::{self, Peer, Slot, serving};
+use super::super::peer::{self, Greeting, Peer, Slot, serving};
 use super::{Content, Phase, Torrent};
 use crate::types::{BLOCK_SIZE, Moment, Span};
 use crate::wire::Message;
@@ -29,8 +29,12 @@ impl Torrent {
             Phase::Downloading => Mode::Leech,
             _ => return,
         };
-        let peers: Vec<choker::Candidate> =
-            self.peers.values().filter(|peer| peer.greeted).map(|peer| contender(now, peer)).collect();
+        let peers: Vec<choker::Candidate> = self
+            .peers
+            .values()
+            .filter(|peer| peer.greeting != Greeting::Due)
+            .map(|peer| contender(now, peer))
+            .collect();
         let round = self.choker.round(now, mode, &peers);
         for key in round.choke {
             self.choke(now, key);
@@ -52,8 +56,7 @@ impl Torrent {
         peer.upload.slot = Slot::Choked { since: now };
         let fast = peer.wire.reserved.fast;
         let allowed = &peer.upload.allowed;
-        let dropped =
-            peer.upload.serving.clear(|span| fast && allowed.contains(&span.piece));
+        let dropped = peer.upload.serving.clear(|span| fast && allowed.contains(&span.piece));
         self.send(now, key, Message::Choke);
         // With the fast extension every request has an answer (BEP 6).
         for span in dropped.into_iter().filter(|_| fast) {
@@ -164,7 +167,10 @@ fn judge(now: Moment, content: &Content, peer: &mut Peer, span: Span) -> Verdict
     }
     if let Slot::Choked { since } = peer.upload.slot {
         let upload = &mut peer.upload;
-        let limit = content.geometry.blocks_per_piece().saturating_mul(ALLOWED_REPEATS)
+        let limit = content
+            .geometry
+            .blocks_per_piece()
+            .saturating_mul(ALLOWED_REPEATS)
             .saturating_mul(u32::try_from(upload.allowed.len()).unwrap_or(u32::MAX));
         let granted = upload.allowed.contains(&span.piece) && upload.allowed_served < limit;
         if !granted {
