@@ -7,7 +7,7 @@ use sha1::{Digest, Sha1};
 use std::sync::Arc;
 use swarm_core::Metainfo;
 use swarm_core::geometry::Geometry;
-use swarm_core::types::InfoHash;
+use swarm_core::types::{InfoHash, InfoHashes};
 
 /// What everybody in the world shares.
 #[derive(Clone, Debug)]
@@ -30,7 +30,7 @@ impl Content {
         info.push(b'e');
         let info = Bytes::from(info);
         let info_hash = InfoHash::new(Sha1::digest(&info).into());
-        let metainfo = Metainfo::from_info(info.clone()).expect("a valid info dictionary");
+        let metainfo = Metainfo::from_info(info.clone(), &InfoHashes::v1(info_hash)).expect("a valid info dictionary");
         Self { metainfo: Arc::new(metainfo), info_hash, info }
     }
 

@@ -169,10 +169,10 @@ impl Ledger {
         Ok(())
     }
 
-    /// A block of theirs has arrived; whether we still counted on it.
-    pub(super) fn gets(&mut self, span: Span) -> bool {
-        let void = self.void.remove(&span);
-        self.owed.remove(&span) && !void
+    /// A block of theirs has arrived.
+    pub(super) fn gets(&mut self, span: Span) {
+        self.void.remove(&span);
+        self.owed.remove(&span);
     }
 
     /// Whether a block that nobody has cancelled is due from them.

@@ -64,10 +64,6 @@ impl Queue {
         self.frames.is_empty()
     }
 
-    pub(super) fn clear(&mut self) {
-        self.frames.clear();
-    }
-
     /// Takes one batch off the front.
     pub(super) fn batch(&mut self) -> Vec<Frame> {
         let mut batch = Vec::new();
@@ -85,10 +81,6 @@ impl Queue {
 impl Line {
     pub(super) fn new(bytes_per_second: u64) -> Self {
         Self { bytes_per_second: bytes_per_second.max(1), free: Moment::ZERO }
-    }
-
-    pub(super) fn is_free(&self, now: Moment) -> bool {
-        self.free <= now
     }
 
     /// Sends `bytes` as soon as the line is free, at `earliest` at the soonest: when they are out.

@@ -14,7 +14,7 @@
 use super::content::Content;
 use super::host::{Conduct, Host};
 use super::ledger::Verdict;
-use swarm_core::types::{Bitfield, Span};
+use swarm_core::types::{Bitfield, Moment, Span};
 use swarm_core::wire::Message;
 
 /// Copies of one block in flight (LIMITS 5.2).
@@ -23,7 +23,7 @@ const COPIES_MAX: usize = 3;
 const OPEN_MIN: u64 = 2;
 
 /// Looks at one host. `thorough` also has the core go through its own books.
-pub(super) fn check(host: &Host, content: &Content, thorough: bool) -> Verdict {
+pub(super) fn check(host: &Host, content: &Content, now: Moment, thorough: bool) -> Verdict {
     let piece = u64::from(content.geometry().piece_length());
     let allowed = host.spec.capacity.max(OPEN_MIN * piece);
     let open = host.open_bytes(content);
@@ -32,17 +32,18 @@ pub(super) fn check(host: &Host, content: &Content, thorough: bool) -> Verdict {
     }
     if thorough {
         host.core.audit()?;
-        check_accounts(host)?;
+        check_accounts(host, now)?;
     }
     Ok(())
 }
 
 /// `accounting`: what the core says it moved is what moved.
-fn check_accounts(host: &Host) -> Verdict {
-    let said = host.core.totals();
-    let moved = host.totals;
-    if (said.downloaded, said.uploaded) != (moved.downloaded, moved.uploaded) {
-        return Err(format!("accounting: the core says {said:?}, moved were {moved:?}"));
+fn check_accounts(host: &Host, now: Moment) -> Verdict {
+    let said = host.core.snapshot(now);
+    let said = (said.downloaded, said.uploaded);
+    let moved = (host.totals.downloaded, host.totals.uploaded);
+    if said != moved {
+        return Err(format!("accounting: the core says {said:?} bytes, moved were {moved:?}"));
     }
     Ok(())
 }
@@ -87,7 +88,7 @@ pub(super) fn check_answered(host: &Host, hosts: &[Host]) -> Verdict {
 }
 
 /// `conservation`: all peers have left.
-pub(super) fn check_empty(host: &Host, content: &Content) -> Verdict {
+pub(super) fn check_empty(host: &Host, content: &Content, now: Moment) -> Verdict {
     if !host.alive {
         return Ok(());
     }
@@ -97,5 +98,5 @@ pub(super) fn check_empty(host: &Host, content: &Content) -> Verdict {
     if host.is_complete() && !host.open.is_empty() {
         return Err(format!("conservation: blocks of {} pieces left", host.open.len()));
     }
-    check(host, content, true)
+    check(host, content, now, true)
 }
