@@ -4,7 +4,7 @@
 //! what, and objects to a message that the protocol does not allow at that moment. It is
 //! written from the BEPs and shares no code with the core.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use swarm_core::geometry::Geometry;
 use swarm_core::types::{Bitfield, PieceIndex, Span};
 use swarm_core::wire::Message;
@@ -26,13 +26,13 @@ pub(super) struct Ledger {
     /// Pieces we let them ask for while choked, and they us.
     fast_given: BTreeSet<PieceIndex>,
     fast_got: BTreeSet<PieceIndex>,
-    /// Requests of ours that may still be answered.
-    owed: BTreeSet<Span>,
-    /// Those of `owed` that were cancelled or that a choke made void: an answer is due (BEP 6)
-    /// or possible (BEP 3), but nobody counts on a block.
-    void: BTreeSet<Span>,
+    /// Answers still to come: always with BEP 6, and then also one for every cancelled
+    /// request, so that a block asked for again may have two to come.
+    due: BTreeMap<Span, u32>,
+    /// Requests that we count on: neither answered nor cancelled nor made void by a choke.
+    live: BTreeSet<Span>,
     /// Requests of theirs that we have not answered.
-    asked: BTreeSet<Span>,
+    asked: BTreeMap<Span, u32>,
     /// Payload queued towards them, bytes.
     pub(super) unsent: u64,
 }
@@ -52,7 +52,7 @@ enum Holdings {
 }
 
 /// Requests in flight to one peer (LIMITS 5.2; the core's own cap is its byte budget).
-const OWED_MAX: usize = 2048;
+const LIVE_MAX: usize = 2048;
 /// Unanswered requests of one peer.
 const ASKED_MAX: usize = 2048;
 /// Payload queued towards one peer, bytes: 1 MiB and the block that passes it.
@@ -72,9 +72,9 @@ impl Ledger {
             theirs: Holdings::Some(BTreeSet::new()),
             fast_given: BTreeSet::new(),
             fast_got: BTreeSet::new(),
-            owed: BTreeSet::new(),
-            void: BTreeSet::new(),
-            asked: BTreeSet::new(),
+            due: BTreeMap::new(),
+            live: BTreeSet::new(),
+            asked: BTreeMap::new(),
             unsent: 0,
         }
     }
@@ -90,18 +90,16 @@ impl Ledger {
             Message::NotInterested => self.interested = false,
             Message::Request(span) => return self.sends_request(*span, geometry),
             Message::Cancel(span) => {
-                if !self.owed.contains(span) {
-                    return Err(format!("cancel of {span:?}, which was not requested"));
+                if !self.live.remove(span) {
+                    return Err(format!("cancel of {span:?}, which nobody counts on"));
                 }
                 // BEP 6: a cancel is answered, by the block or by a reject.
-                if self.fast {
-                    self.void.insert(*span);
-                } else {
-                    self.owed.remove(span);
+                if !self.fast {
+                    self.due.remove(span);
                 }
             }
             Message::Reject(span) => {
-                if !self.asked.remove(span) {
+                if !take(&mut self.asked, *span) {
                     return Err(format!("reject of {span:?}, which was not asked for"));
                 }
             }
@@ -116,7 +114,7 @@ impl Ledger {
 
     /// We promise a block: invariant `choke-honoured`, and only what was asked for, once.
     pub(super) fn serves(&mut self, span: Span) -> Verdict {
-        if !self.asked.remove(&span) {
+        if !take(&mut self.asked, span) {
             return Err(format!("serves {span:?}, which was not asked for"));
         }
         if self.choking && !self.fast_given.contains(&span.piece) {
@@ -134,10 +132,9 @@ impl Ledger {
         match message {
             Message::Choke => {
                 self.choked = true;
-                if self.fast {
-                    self.void.extend(self.owed.iter().copied());
-                } else {
-                    self.owed.clear();
+                if !self.fast {
+                    self.due.clear();
+                    self.live.clear();
                 }
             }
             Message::Unchoke => self.choked = false,
@@ -148,12 +145,12 @@ impl Ledger {
                 self.fast_got.insert(*piece);
             }
             Message::Reject(span) => {
-                self.owed.remove(span);
-                self.void.remove(span);
+                take(&mut self.due, *span);
+                self.live.remove(span);
             }
             Message::Request(span) => {
                 // A bounded core may reject or drop beyond its bound, so nothing is asserted here.
-                self.asked.insert(*span);
+                *self.asked.entry(*span).or_default() += 1;
             }
             Message::Cancel(span) => {
                 // The core answers it (BEP 6) or forgets it (BEP 3).
@@ -171,18 +168,20 @@ impl Ledger {
 
     /// A block of theirs has arrived.
     pub(super) fn gets(&mut self, span: Span) {
-        self.void.remove(&span);
-        self.owed.remove(&span);
+        take(&mut self.due, span);
+        if !self.due.contains_key(&span) {
+            self.live.remove(&span);
+        }
     }
 
     /// Whether a block that nobody has cancelled is due from them.
     pub(super) fn counts_on(&self, span: Span) -> bool {
-        self.owed.contains(&span) && !self.void.contains(&span)
+        self.live.contains(&span)
     }
 
-    /// Requests of ours that were never answered.
+    /// Answers that are still to come.
     pub(super) fn unanswered(&self) -> usize {
-        self.owed.len()
+        self.due.len()
     }
 
     /// Whether every request must get an answer.
@@ -234,14 +233,16 @@ impl Ledger {
         if !self.interested {
             return Err(format!("request of {span:?} without interest"));
         }
-        if !self.owed.insert(span) {
+        if !self.live.insert(span) {
             return Err(format!("request of {span:?} while the same is unanswered"));
         }
-        if self.owed.len() > OWED_MAX {
-            return Err(format!("budget: {} requests in flight to one peer", self.owed.len()));
+        *self.due.entry(span).or_default() += 1;
+        if self.live.len() > LIVE_MAX {
+            return Err(format!("budget: {} requests in flight to one peer", self.live.len()));
         }
         Ok(())
     }
+
 }
 
 impl Holdings {
@@ -265,4 +266,14 @@ impl Holdings {
             Self::Some(set) => set.contains(&piece),
         }
     }
+}
+
+/// Takes one off a count; false when there is none.
+fn take(counts: &mut BTreeMap<Span, u32>, span: Span) -> bool {
+    let Some(count) = counts.get_mut(&span) else { return false };
+    *count -= 1;
+    if *count == 0 {
+        counts.remove(&span);
+    }
+    true
 }

@@ -75,13 +75,15 @@ pub(super) fn check_request(host: &Host, span: Span) -> Verdict {
     Ok(())
 }
 
-/// Every request to a fast peer was answered, once all is quiet.
-pub(super) fn check_answered(host: &Host, hosts: &[Host]) -> Verdict {
-    for (key, peer) in &host.peers {
-        let honest = hosts[peer.remote].spec.conduct == Conduct::Honest;
-        if honest && peer.ledger.answers_are_due() && peer.ledger.unanswered() > 0 {
+/// With the fast extension every request between honest hosts is answered (BEP 6).
+pub(super) fn check_answered(hosts: &[Host]) -> Verdict {
+    let honest = |host: &&Host| host.alive && host.spec.conduct == Conduct::Honest;
+    for host in hosts.iter().filter(honest) {
+        for peer in host.peers.values().filter(|peer| honest(&&hosts[peer.remote])) {
             let count = peer.ledger.unanswered();
-            return Err(format!("{count} requests to {key:?} were never answered (BEP 6)"));
+            if count > 0 && peer.ledger.answers_are_due() {
+                return Err(format!("{} waits for {count} answers of #{}", host.addr, peer.remote));
+            }
         }
     }
     Ok(())

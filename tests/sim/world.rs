@@ -33,6 +33,8 @@ pub(super) struct World {
     pub(super) audit_every: u64,
     /// Everybody learns of everybody through a tracker.
     pub(super) tracker: bool,
+    /// Nobody gets a connection any more.
+    parting: bool,
     conns: Vec<Conn>,
     events: BTreeMap<(Moment, u64), Happening>,
     made: u64,
@@ -82,6 +84,7 @@ impl World {
             rng: Rng::new(seed),
             audit_every: 1,
             tracker: false,
+            parting: false,
             conns: Vec::new(),
             events: BTreeMap::new(),
             made: 0,
@@ -208,6 +211,7 @@ impl World {
     /// Ends every connection of everybody and looks whether anything is left.
     pub(super) fn part(&mut self) {
         self.tracker = false;
+        self.parting = true;
         for conn in 0..self.conns.len() {
             for side in 0..2 {
                 let happening = Happening::Closed { conn, side, why: CloseReason::Remote };
@@ -343,7 +347,7 @@ impl World {
 
     fn accept(&mut self, from: usize, to: usize) {
         let addr = self.hosts[to].addr;
-        if !self.hosts[to].alive {
+        if !self.hosts[to].alive || self.parting {
             let input = Input::DialFailed { addr, why: DialError::Refused };
             return self.push(Duration::ZERO, Happening::Give { host: from, input });
         }
@@ -362,11 +366,15 @@ impl World {
     }
 
     fn established(&mut self, conn: usize) {
-        let [(from, _), (to, _)] = self.conns[conn].ends;
+        let [(from, _), (to, key)] = self.conns[conn].ends;
+        let addr = self.hosts[to].addr;
         if !self.hosts[from].alive {
             return self.tell_closed(from, conn, 1, CloseReason::Lost);
         }
-        self.connected(conn, 0, self.hosts[to].addr, Direction::Outgoing);
+        if !self.hosts[to].peers.contains_key(&key) {
+            return self.give(from, Input::DialFailed { addr, why: DialError::Handshake });
+        }
+        self.connected(conn, 0, addr, Direction::Outgoing);
     }
 
     fn connected(&mut self, conn: usize, side: usize, addr: SocketAddr, direction: Direction) {
