@@ -36,11 +36,12 @@ impl FromStr for PeerAddr {
     fn from_str(text: &str) -> Result<Self, PeerAddrError> {
         let (host, port) = text.rsplit_once(':').ok_or(PeerAddrError)?;
         let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-        // An IPv6 address without brackets would hide where the port begins.
-        let valid = bracketed.is_some_and(|host| host.contains(':')) || !host.contains(':');
+        let host = bracketed.unwrap_or(host);
+        // An IPv6 address, and nothing else, has brackets: they show where the port begins.
+        let plain = bracketed.is_some() == host.contains(':');
         let digits = port.bytes().all(|byte| byte.is_ascii_digit());
-        let port = port.parse().ok().filter(|_| valid && digits).ok_or(PeerAddrError)?;
-        Self::new(bracketed.unwrap_or(host), port).ok_or(PeerAddrError)
+        let port = port.parse().ok().filter(|_| plain && digits).ok_or(PeerAddrError)?;
+        Self::new(host, port).ok_or(PeerAddrError)
     }
 }
 
