@@ -184,7 +184,7 @@ impl World {
     }
 
     fn restrict(&mut self, piece: PieceIndex, c: u8) {
-        if c % 2 == 0 {
+        if c.is_multiple_of(2) {
             self.restricted.insert(piece);
             self.picker.restrict(piece, Restriction::OneAtATime);
         } else {
@@ -291,7 +291,7 @@ impl World {
         let complete: Vec<_> =
             self.geometry.pieces().filter(|piece| self.is_given(*piece)).collect();
         let Some(piece) = complete.get(usize::from(c / 4) % complete.len().max(1)) else { return };
-        if c % 4 == 0 {
+        if c.is_multiple_of(4) {
             let blame: Vec<_> = self.blocks(*piece).map(|(_, giver)| giver).collect();
             assert_eq!(self.picker.failed(*piece), blame, "who gave the blocks");
             self.given.retain(|block, _| block.piece != *piece);

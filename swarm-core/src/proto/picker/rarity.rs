@@ -205,13 +205,13 @@ impl Rarity {
     pub(super) fn rarest(&mut self, have: Option<&Bitfield>) -> Option<PieceIndex> {
         self.refresh();
         let Some(have) = have else {
-            return self.from_level(0).first().copied().map(PieceIndex::new);
+            return self.at_least(0).first().copied().map(PieceIndex::new);
         };
         if have.count() > SPARSE_MAX {
             common(have, &self.in_play, 0).next()?;
             // What a peer has was counted at least once: nothing of level 0.
             let found = self
-                .from_level(1)
+                .at_least(1)
                 .iter()
                 .take(SCAN_MAX)
                 .map(|piece| PieceIndex::new(*piece))
@@ -274,7 +274,7 @@ impl Rarity {
     }
 
     /// Pieces in play from this level on, rarest first.
-    fn from_level(&self, level: usize) -> &[u32] {
+    fn at_least(&self, level: usize) -> &[u32] {
         let start = self.starts.get(level).map_or(self.order.len(), |start| *start as usize);
         self.order.get(start..).unwrap_or_default()
     }
