@@ -5,9 +5,11 @@
 //! `deadline`, whichever is first, and say what time it is. Equal inputs at equal moments
 //! with an equal seed give equal outputs.
 
+pub mod candidates;
 pub mod choker;
 pub mod event;
 pub mod input;
+pub mod limits;
 pub mod output;
 pub mod picker;
 

@@ -5,6 +5,9 @@
 pub mod frame;
 pub mod handshake;
 pub mod message;
+pub mod tracker;
+pub mod tracker_http;
+pub mod tracker_udp;
 
 pub use frame::{FrameLimits, Malformed};
 pub use handshake::{Handshake, HandshakeProgress, NotAHandshake, Reserved};
