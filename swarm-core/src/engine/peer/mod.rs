@@ -20,9 +20,10 @@ use super::torrent::{Inbox, Mail};
 use crate::data::BlockPool;
 use crate::proto::PeerKey;
 use crate::proto::input::CloseReason;
-use crate::types::Span;
+use crate::types::{BLOCK_SIZE, Span};
+use crate::wire::frame::PIECE_HEADER_LEN;
 use reader::Reader;
-use socket2::SockRef;
+use socket2::{SockRef, Socket};
 use std::future::{Future, poll_fn};
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::pin::Pin;
@@ -32,8 +33,10 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc::{OwnedPermit, error::TrySendError};
 use writer::Writer;
 
-/// Blocks sent and not yet reported at which a report is due even if nothing was read.
-const SENT_REPORT: usize = 8;
+/// Bytes one read may take: a whole block and a full scratch buffer.
+const READ_MAX: usize = BLOCK_SIZE as usize + reader::SCRATCH_MAX;
+/// Bytes of blocks one write may take.
+const WRITE_MAX: usize = (writer::GATHER / 2) * (BLOCK_SIZE as usize + PIECE_HEADER_LEN);
 
 /// What one connection has for its torrent since the last time.
 #[derive(Debug, Default)]
@@ -129,13 +132,10 @@ impl Connection {
 
     fn turn(&mut self, cx: &mut Context<'_>) -> Step {
         self.take_orders(cx)?;
-        let mut turn = self.write(cx)?;
+        let wrote = self.write(cx)?;
+        let read = if self.report.items.is_empty() { self.read(cx)? } else { Turn::Wait };
         self.tell(cx)?;
-        if self.report.items.is_empty() && self.read(cx)? == Turn::Again {
-            turn = Turn::Again;
-        }
-        self.tell(cx)?;
-        Ok(turn)
+        Ok(if wrote == Turn::Again { wrote } else { read })
     }
 
     /// Takes what the torrent and the workers have queued.
@@ -178,17 +178,17 @@ impl Connection {
         };
         let gathered = self.writer.gather(granted);
         let offered = gathered.len();
-        let written = if offered == 0 {
-            Ok(0)
-        } else {
-            transfer(&self.stream, Interest::WRITABLE, offered, |mut socket| {
-                socket.write_vectored(gathered.parts())
-            })
-        };
-        let written = would_block_is_zero(written).map_err(lost)?;
+        if offered == 0 {
+            return Ok(Turn::Wait);
+        }
+        let written = transfer(&self.stream, Interest::WRITABLE, offered, |mut socket| {
+            socket.write_vectored(gathered.parts())
+        });
+        let written = written.map_err(lost)?;
         let payload = self.writer.advance(written, &mut self.report.sent);
         self.up.give_back(granted.saturating_sub(payload));
-        Ok(if written > 0 { Turn::Again } else { Turn::Wait })
+        let full = written < offered && self.stream.poll_write_ready(cx).map_err(lost)?.is_pending();
+        Ok(if full { Turn::Wait } else { Turn::Again })
     }
 
     /// One read of as much as the limit allows.
@@ -207,13 +207,13 @@ impl Connection {
                 count => Ok(count),
             }
         });
-        let read = would_block_is_zero(read).map_err(lost)?;
+        let read = read.map_err(lost)?;
         self.down.give_back(granted.saturating_sub(read));
-        if read == 0 {
-            return Ok(Turn::Again);
+        if read > 0 {
+            self.report.payload_bytes += self.reader.advance(read, &mut self.report.items)?;
         }
-        self.report.payload_bytes += self.reader.advance(read, &mut self.report.items)?;
-        Ok(Turn::Again)
+        let empty = read < offered && self.stream.poll_read_ready(cx).map_err(lost)?.is_pending();
+        Ok(if empty { Turn::Wait } else { Turn::Again })
     }
 
     /// Hands the report to the torrent, or gets in line for its inbox.
@@ -240,5 +240,46 @@ impl Connection {
                 self.tell(cx)
             }
         }
+    }
+}
+
+impl Report {
+    fn is_empty(&self) -> bool {
+        self.items.is_empty()
+            && self.payload_bytes == 0
+            && self.sent.is_empty()
+            && self.unread.is_empty()
+    }
+}
+
+/// One system call. Gives the bytes moved, 0 when none could be.
+///
+/// Moving fewer bytes than offered means that the socket has no more to give or take: the
+/// runtime is told so, which saves the call that would find it out.
+fn transfer(
+    stream: &TcpStream,
+    interest: Interest,
+    offered: usize,
+    call: impl FnOnce(&Socket) -> io::Result<usize>,
+) -> io::Result<usize> {
+    let mut moved = 0;
+    let result = stream.try_io(interest, || {
+        moved = call(&SockRef::from(stream))?;
+        if moved < offered { Err(ErrorKind::WouldBlock.into()) } else { Ok(()) }
+    });
+    match result {
+        Ok(()) => Ok(moved),
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+            Ok(moved)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Why a connection ended, by what its socket says.
+fn lost(error: io::Error) -> CloseReason {
+    match error.kind() {
+        ErrorKind::UnexpectedEof => CloseReason::Remote,
+        _ => CloseReason::Lost,
     }
 }

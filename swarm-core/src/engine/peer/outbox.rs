@@ -41,6 +41,8 @@ pub(crate) struct Queue {
     pub(crate) asked: u64,
     /// Blocks to send.
     pub(crate) blocks: Vec<OutgoingBlock>,
+    /// Blocks we promised and cannot read.
+    pub(crate) unread: Vec<Span>,
     /// Pieces of the torrent, once known: bounds what the peer may send.
     pub(crate) piece_count: Option<u32>,
     /// End the connection.
@@ -85,6 +87,12 @@ impl Outbox {
     /// Queues blocks, in the order they are to be sent.
     pub(crate) fn post_blocks(&self, blocks: impl IntoIterator<Item = OutgoingBlock>) {
         self.lock().blocks.extend(blocks);
+        self.inner.taker.wake();
+    }
+
+    /// Says that blocks cannot be read; they come back in the peer's next report.
+    pub(crate) fn post_unread(&self, spans: impl IntoIterator<Item = Span>) {
+        self.lock().unread.extend(spans);
         self.inner.taker.wake();
     }
 
