@@ -216,7 +216,7 @@ fn span(payload: &[u8]) -> Option<Span> {
 }
 
 /// Exactly `N` big-endian words.
-fn words<const N: usize>(payload: &[u8]) -> Option<[u32; N]> {
+pub(super) fn words<const N: usize>(payload: &[u8]) -> Option<[u32; N]> {
     let (chunks, rest) = payload.as_chunks::<4>();
     let chunks: &[[u8; 4]; N] = chunks.try_into().ok()?;
     rest.is_empty().then(|| chunks.map(u32::from_be_bytes))
