@@ -29,6 +29,8 @@ const ACCEPTS_PER_SECOND: u32 = 200;
 const ACCEPTS_PER_IP: u32 = 5;
 /// Connections at once from one address.
 const ACCEPTS_PER_IP_BURST: u32 = 20;
+/// After which an address has its burst again and need not be remembered.
+const IP_FORGOTTEN: Duration = Duration::from_secs(4);
 /// Addresses whose rate is remembered.
 const IPS_MAX: usize = 1024;
 /// Connections that have not said yet what they are.
@@ -131,7 +133,8 @@ async fn shake_hands(shared: &Shared, stream: &mut TcpStream) -> Option<(Entry, 
 #[derive(Debug)]
 struct Door {
     all: EventBucket,
-    ips: BTreeMap<IpAddr, EventBucket>,
+    /// With when it last knocked.
+    ips: BTreeMap<IpAddr, (EventBucket, Moment)>,
 }
 
 impl Door {
@@ -146,14 +149,16 @@ impl Door {
             return true;
         }
         if self.ips.len() >= IPS_MAX && !self.ips.contains_key(&ip) {
-            // Whoever has not come for a while is as good as new.
-            self.ips.retain(|_, bucket| !bucket.is_full(now));
+            // Whoever was quiet for long enough has its whole burst again.
+            self.ips.retain(|_, (_, last)| now.since(*last) < IP_FORGOTTEN);
             if self.ips.len() >= IPS_MAX {
                 return false;
             }
         }
-        let new = || EventBucket::new(now, ACCEPTS_PER_IP, ACCEPTS_PER_IP_BURST);
-        self.ips.entry(ip).or_insert_with(new).allow(now) && self.all.allow(now)
+        let new = || (EventBucket::new(now, ACCEPTS_PER_IP, ACCEPTS_PER_IP_BURST), now);
+        let (bucket, last) = self.ips.entry(ip).or_insert_with(new);
+        *last = now;
+        bucket.allow(now) && self.all.allow(now)
     }
 }
 

@@ -118,6 +118,14 @@ impl Shared {
         self.torrents().values().cloned().collect()
     }
 
+    /// Tells every task to end. Idempotent.
+    pub(crate) fn stop(&self) {
+        self.stop.send_replace(true);
+        for entry in self.entries() {
+            entry.face.order(|orders| orders.stop = true);
+        }
+    }
+
     /// Waits until the session stops.
     pub(crate) async fn stopped(&self) {
         // The sender lives in `self`: waiting cannot fail.

@@ -18,7 +18,8 @@ mod progress;
 mod serve;
 mod show;
 
-pub(crate) use face::{Face, Orders};
+pub(crate) use content::{Opened, open};
+pub(crate) use face::{Face, Orders, Status};
 
 use super::budget::Share;
 use super::peer::{Outbox, Report};
@@ -31,7 +32,7 @@ use crate::session::{AddTorrent, Mode, Selection};
 use crate::types::{Moment, PeerId, PieceIndex, Span};
 use crate::wire::Reserved;
 use bytes::BytesMut;
-use content::{Content, Done, Opened};
+use content::{Content, Done};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -37,8 +37,8 @@ impl Progress {
         progress
     }
 
-    /// Changes which files count; gives how many do.
-    pub(crate) fn select(&self, selection: &Selection) -> usize {
+    /// Changes which files count.
+    pub(crate) fn select(&self, selection: &Selection) {
         let chosen: Option<BTreeSet<FileIndex>> = match selection {
             Selection::All => None,
             Selection::Files(files) => Some(files.iter().copied().collect()),
@@ -48,19 +48,17 @@ impl Progress {
             (Some(chosen), Ok(index)) => chosen.contains(&FileIndex::new(index)),
             (Some(_), Err(_)) => false,
         };
-        let (mut have, mut total, mut count) = (0, 0, 0);
+        let (mut have, mut total) = (0, 0);
         for (index, (file, progress)) in self.metainfo.files().iter().zip(&self.files).enumerate() {
             let wanted = !file.pad && is_chosen(index);
             progress.wanted.store(wanted, Ordering::Relaxed);
             if wanted {
                 have += progress.have_bytes.load(Ordering::Relaxed);
                 total += file.length;
-                count += 1;
             }
         }
         self.have_bytes.store(have, Ordering::Relaxed);
         self.total_bytes.store(total, Ordering::Relaxed);
-        count
     }
 
     /// Counts a piece; gives the wanted files that it completes.
@@ -104,6 +102,11 @@ impl Progress {
     pub(crate) fn is_wanted(&self, file: FileIndex) -> bool {
         let progress = self.files.get(file.as_usize());
         progress.is_some_and(|progress| progress.wanted.load(Ordering::Relaxed))
+    }
+
+    /// Whether no file counts at all.
+    pub(crate) fn is_nothing_wanted(&self) -> bool {
+        self.files.iter().all(|file| !file.wanted.load(Ordering::Relaxed))
     }
 
     /// Bytes done of the files that count.
