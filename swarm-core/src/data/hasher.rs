@@ -55,12 +55,37 @@ impl PieceHasher {
     }
 }
 
+/// SHA-1 of a piece nobody knows the hash of yet.
+#[derive(Debug, Default)]
+pub struct Sha1Hasher(Sha1);
+
+impl Sha1Hasher {
+    /// Takes the next bytes.
+    pub fn update(&mut self, segment: &[u8]) {
+        self.0.update(segment);
+    }
+
+    /// The hash.
+    #[must_use]
+    pub fn finish(self) -> [u8; 20] {
+        self.0.finalize().into()
+    }
+}
+
 /// Whether the segments, end to end, are the piece.
 #[must_use]
 pub fn verify<'a>(segments: impl IntoIterator<Item = &'a [u8]>, expected: &PieceHash) -> bool {
     let mut hasher = PieceHasher::new(expected);
     segments.into_iter().for_each(|segment| hasher.update(segment));
     hasher.matches()
+}
+
+/// SHA-1 of the segments, end to end.
+#[must_use]
+pub fn sha1<'a>(segments: impl IntoIterator<Item = &'a [u8]>) -> [u8; 20] {
+    let mut sha1 = Sha1::new();
+    segments.into_iter().for_each(|segment| sha1.update(segment));
+    sha1.finalize().into()
 }
 
 /// A short digest of one block: the first 8 bytes of its SHA-1. Compared between a bad and

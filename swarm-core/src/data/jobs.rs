@@ -3,7 +3,7 @@
 //! Each is plain data with a `run` that blocks; wrapped into a [`Job`] it reports through its
 //! completion. One job per piece or per run of blocks, never one per block.
 
-use super::check::{self, PieceState};
+use super::check::{self, PieceState, ScanError};
 use super::hasher::{block_digest, verify};
 use super::piece::PieceBuf;
 use super::pool::{BlockBuf, BlockPool};
@@ -143,14 +143,14 @@ impl CheckPieces {
     ///
     /// # Errors
     /// When the storage fails other than by missing bytes.
-    pub fn run(self) -> Result<Vec<PieceState>, StorageError> {
+    pub fn run(self) -> Result<Vec<PieceState>, ScanError> {
         check::pieces(&*self.storage, &self.geometry, self.pieces, &*self.hashes)
     }
 
     /// As a job of its own.
     pub fn job(
         self,
-        done: impl FnOnce(Result<Result<Vec<PieceState>, StorageError>, JobPanicked>) + Send + 'static,
+        done: impl FnOnce(Result<Result<Vec<PieceState>, ScanError>, JobPanicked>) + Send + 'static,
     ) -> Job {
         Job::new(Kind::Background, move || self.run(), done)
     }
