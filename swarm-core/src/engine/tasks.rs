@@ -110,6 +110,7 @@ impl Drop for Ticket {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures::FutureExt as _;
     use tokio::sync::oneshot;
 
     #[tokio::test]
@@ -119,7 +120,7 @@ mod tests {
         tasks.spawn("waits", async move { gone.await.unwrap_or_default() });
         assert_eq!(tasks.names(), ["waits"]);
         let mut joined = std::pin::pin!(tasks.joined());
-        assert!(futures::poll!(joined.as_mut()).is_pending());
+        assert!(joined.as_mut().now_or_never().is_none());
         go.send(()).unwrap();
         joined.await;
         assert!(tasks.names().is_empty());

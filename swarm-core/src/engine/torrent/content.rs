@@ -8,7 +8,7 @@
 
 use super::TorrentTask;
 use super::progress::Progress;
-use crate::data::check::PieceState;
+use crate::data::check::{PieceState, ScanError};
 use crate::data::jobs::{CheckPieces, Stored};
 use crate::data::workers::{JobPanicked, Kind};
 use crate::data::Job;
@@ -330,6 +330,15 @@ fn flatten<T>(result: Result<Result<T, Error>, JobPanicked>) -> Result<T, Error>
 impl From<StorageError> for Error {
     fn from(error: StorageError) -> Self {
         Self::Storage(Arc::new(error))
+    }
+}
+
+impl From<ScanError> for Error {
+    fn from(error: ScanError) -> Self {
+        match error {
+            ScanError::Storage(error) => error.into(),
+            ScanError::Stopped => Self::Stopped,
+        }
     }
 }
 
