@@ -18,5 +18,6 @@ mod peer;
 pub(crate) mod shared;
 mod tasks;
 pub(crate) mod torrent;
+mod trackers;
 
 pub(crate) use accept::run as accept;
