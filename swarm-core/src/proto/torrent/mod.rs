@@ -355,3 +355,6 @@ impl Torrent {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod tests;
