@@ -1,0 +1,254 @@
+//! Snapshots and notes as text: pure, so that every screen can be tested as a string.
+//!
+//! Not here: when and where it is printed (see `bars`, `lines`).
+
+use std::fmt::Write as _;
+
+use console::{Style, measure_text_width, pad_str, truncate_str};
+use swarm_core::types::Untrusted;
+
+use super::{Done, FileRow, Note, PeerRow, Snapshot, Stage};
+use crate::units;
+
+/// What the terminal can do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Screen {
+    pub(crate) width: usize,
+    pub(crate) height: usize,
+    pub(crate) color: bool,
+    pub(crate) unicode: bool,
+}
+
+/// Torrents with at most this many files get a line per file.
+const FILE_LINES_MAX: usize = 8;
+/// Peers shown per torrent that is served, where the screen has room.
+const PEER_LINES_MAX: usize = 10;
+/// Below this a bar says nothing.
+const BAR_WIDTH_MIN: usize = 10;
+const BAR_WIDTH_MAX: usize = 40;
+const NAME_WIDTH_MAX: usize = 36;
+
+/// Every line of the live view, none wider than the screen, and fewer than fit.
+pub(crate) fn screen_lines(rows: &[Snapshot], screen: Screen) -> Vec<String> {
+    let live = rows.iter().filter(|row| row.stage != Stage::Ended);
+    let mut lines: Vec<String> = Vec::new();
+    // The last line of the terminal stays free for the cursor.
+    let room = screen.height.saturating_sub(1).max(1);
+    let mut hidden = 0usize;
+    for row in live {
+        if lines.len() + 1 >= room && !lines.is_empty() {
+            hidden += 1;
+            continue;
+        }
+        lines.push(main_line(row, screen));
+        let below = detail_lines(row, screen, room.saturating_sub(lines.len() + 1));
+        lines.extend(below);
+    }
+    if hidden > 0 {
+        let more = format!("  and {} more", units::count_len(hidden, "torrent"));
+        lines.push(dim(&more, screen));
+    }
+    lines
+}
+
+fn main_line(row: &Snapshot, screen: Screen) -> String {
+    let name = Untrusted::new(&row.name).to_string();
+    let bar = match row.stage {
+        Stage::Hashing | Stage::Checking | Stage::Fetching | Stage::Finishing => {
+            (row.total_bytes > 0).then(|| units::permille(row.done_bytes, row.total_bytes))
+        }
+        Stage::Starting | Stage::Metadata | Stage::Serving | Stage::Ended => None,
+    };
+    bar_line(&name, bar, &facts(row).join("  "), screen)
+}
+
+/// What is known beside the bar, most telling first.
+fn facts(row: &Snapshot) -> Vec<String> {
+    let mut facts = vec![verb(row.stage).to_owned()];
+    let peers = || units::count_len(row.peers.len(), "peer");
+    match row.stage {
+        Stage::Hashing | Stage::Checking | Stage::Fetching => {
+            let sizes = format!("{} of {}", units::size(row.done_bytes), units::size(row.total_bytes));
+            facts.extend([sizes, units::rate(row.rate)]);
+            let rest = row.total_bytes.saturating_sub(row.done_bytes);
+            let left = units::time_left(rest, row.rate).filter(|_| rest > 0);
+            facts.extend(left.map(|left| format!("{} left", units::clock(left))));
+            if row.stage == Stage::Fetching {
+                facts.push(peers());
+            }
+        }
+        Stage::Metadata => facts.push(peers()),
+        Stage::Serving => {
+            facts.extend([peers(), units::rate(row.up_rate)]);
+            facts.push(format!("{} sent", units::size(row.uploaded)));
+        }
+        Stage::Starting | Stage::Finishing | Stage::Ended => {}
+    }
+    facts
+}
+
+const fn verb(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Starting => "starting",
+        Stage::Hashing => "hashing",
+        Stage::Metadata => "looking for metadata",
+        Stage::Checking => "checking",
+        Stage::Fetching => "fetching",
+        Stage::Finishing => "finishing",
+        Stage::Serving => "serving",
+        Stage::Ended => "ended",
+    }
+}
+
+fn detail_lines(row: &Snapshot, screen: Screen, room: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    if let Some(diagnosis) = &row.diagnosis {
+        lines.push(dim(&cut(&format!("  {}", diagnosis.line()), screen.width), screen));
+    }
+    match row.stage {
+        Stage::Serving => lines.extend(peer_lines(&row.peers, screen, room)),
+        Stage::Fetching if (2..=FILE_LINES_MAX).contains(&row.files.len()) => {
+            lines.extend(row.files.iter().map(|file| file_line(file, screen)));
+        }
+        _ => {}
+    }
+    lines.truncate(room);
+    lines
+}
+
+fn file_line(file: &FileRow, screen: Screen) -> String {
+    let path = format!("  {}", Untrusted::new(&file.path));
+    let share = units::permille(file.have_bytes, file.length);
+    bar_line(&path, Some(share), &units::size(file.length), screen)
+}
+
+fn peer_lines(peers: &[PeerRow], screen: Screen, room: usize) -> Vec<String> {
+    let room = room.min(PEER_LINES_MAX);
+    let mut order: Vec<&PeerRow> = peers.iter().collect();
+    order.sort_by_key(|peer| (std::cmp::Reverse(peer.up_rate), peer.addr));
+    let shown = if order.len() > room { room.saturating_sub(1) } else { order.len() };
+    let mut lines: Vec<String> =
+        order.iter().take(shown).map(|peer| peer_line(peer, screen)).collect();
+    if order.len() > shown && room > 0 {
+        let more = format!("  and {} more", units::count_len(order.len() - shown, "peer"));
+        lines.push(dim(&more, screen));
+    }
+    lines
+}
+
+fn peer_line(peer: &PeerRow, screen: Screen) -> String {
+    let client = if peer.client.is_empty() { "unknown client" } else { &peer.client };
+    let who = format!("  {} {}", peer.addr, Untrusted::with_limit(client, 40));
+    bar_line(&who, Some(peer.permille), &units::rate(peer.up_rate), screen)
+}
+
+/// `NAME  45% ━━━━━━━━━━━━────────  facts`: the name and the bar give way to the facts.
+fn bar_line(name: &str, permille: Option<u64>, facts: &str, screen: Screen) -> String {
+    let percent = permille.map(|share| format!("{:>3}%", share / 10)).unwrap_or_default();
+    let fixed = measure_text_width(facts) + if percent.is_empty() { 2 } else { percent.len() + 4 };
+    let free = screen.width.saturating_sub(fixed);
+    let name_width = measure_text_width(name).min(NAME_WIDTH_MAX).min(free);
+    let name_room = if permille.is_some() {
+        name_width.min(free.saturating_sub(BAR_WIDTH_MIN + 1)).max(free.min(8))
+    } else {
+        free
+    };
+    let name_room = name_room.max(if permille.is_some() { free.min(name_room) } else { 0 });
+    let shown = truncate_str(name, name_room, ellipsis(screen));
+    let Some(share) = permille else {
+        return cut(&format!("{shown}  {facts}"), screen.width);
+    };
+    // Bars of one column start at one place as long as names are short.
+    let padded = pad_str(&shown, name_room, console::Alignment::Left, None);
+    let bar_width = free.saturating_sub(name_room).min(BAR_WIDTH_MAX);
+    if bar_width < BAR_WIDTH_MIN {
+        return cut(&format!("{padded} {percent}  {facts}"), screen.width);
+    }
+    let line = format!("{padded} {percent} {}  {facts}", bar(share, bar_width, screen));
+    cut(&line, screen.width)
+}
+
+fn bar(permille: u64, width: usize, screen: Screen) -> String {
+    let width_u64 = u64::try_from(width).unwrap_or(0);
+    let full = usize::try_from(permille * width_u64 / 1000).unwrap_or(0).min(width);
+    let (done, rest) = if screen.unicode { ("━", "─") } else { ("=", "-") };
+    let (done, rest) = (done.repeat(full), rest.repeat(width - full));
+    if !screen.color {
+        return format!("{done}{rest}");
+    }
+    let style = |style: Style, text: String| style.force_styling(true).apply_to(text);
+    format!("{}{}", style(Style::new().cyan(), done), style(Style::new().dim(), rest))
+}
+
+fn dim(text: &str, screen: Screen) -> String {
+    let text = cut(text, screen.width);
+    if !screen.color {
+        return text;
+    }
+    Style::new().dim().force_styling(true).apply_to(text).to_string()
+}
+
+fn cut(text: &str, width: usize) -> String {
+    truncate_str(text, width, "").into_owned()
+}
+
+const fn ellipsis(screen: Screen) -> &'static str {
+    if screen.unicode { "…" } else { "..." }
+}
+
+/// One torrent as one plain line, for logs.
+pub(crate) fn plain_line(row: &Snapshot) -> String {
+    let mut facts = facts(row);
+    let verb = if facts.is_empty() { String::new() } else { facts.remove(0) };
+    if row.total_bytes > 0 && matches!(row.stage, Stage::Hashing | Stage::Checking | Stage::Fetching)
+    {
+        let share = units::permille(row.done_bytes, row.total_bytes);
+        facts.insert(0, format!("{}.{}%", share / 10, share % 10));
+    }
+    let mut line = format!("{}: {verb}", Untrusted::new(&row.name));
+    for fact in facts {
+        let _ = write!(line, ", {fact}");
+    }
+    if let Some(diagnosis) = &row.diagnosis {
+        let _ = write!(line, "; {}", diagnosis.line());
+    }
+    line
+}
+
+/// A note for people; `None` when it is for programs only.
+pub(crate) fn note(note: &Note) -> Option<String> {
+    match note {
+        Note::Warning { message } => Some(format!("warning: {message}")),
+        Note::PeerBanned { addr, .. } => Some(format!("warning: peer {addr} sent wrong data: banned")),
+        Note::Done(done) => Some(done_line(done)),
+        Note::Error { link: None, failure } => Some(failure.report()),
+        Note::Error { link: Some(link), failure } => {
+            let said = failure.message().contains(link.as_str());
+            let failure = if said { failure.clone() } else { failure.clone().about(link) };
+            Some(failure.report())
+        }
+        Note::Report(diagnosis) => Some(diagnosis.report()),
+        Note::Summary(text) => Some(text.clone()),
+        Note::Seeding(_)
+        | Note::Metadata { .. }
+        | Note::FileDone { .. }
+        | Note::Trouble { .. } => None,
+    }
+}
+
+/// `done: NAME, 1.2 GiB in 14.3 s (86 MB/s), from 5 peers`.
+fn done_line(done: &Done) -> String {
+    let name = Untrusted::new(&done.name);
+    let size = units::size(done.bytes);
+    let time = units::elapsed(done.elapsed);
+    if done.downloaded == 0 {
+        return format!("done: {name}, {size}, was all here already (checked in {time})");
+    }
+    let rate = units::rate(units::average(done.downloaded, done.elapsed));
+    let peers = units::count_len(done.peers, "peer");
+    format!("done: {name}, {size} in {time} ({rate}), from {peers}")
+}
+
+#[cfg(test)]
+#[path = "text_tests.rs"]
+mod tests;
