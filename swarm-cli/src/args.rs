@@ -3,14 +3,17 @@
 //!
 //! Not here: what it means together (see `plan`), the tracker's flags (see `swarm_tracker`).
 
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
-use clap::{Args, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::exit::Code;
 use crate::link::HostPort;
 use crate::units;
 
@@ -28,6 +31,30 @@ use crate::units;
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// Columns of help that is not read on a terminal.
+const HELP_WIDTH: usize = 100;
+
+/// Reads the command line. Help, versions and mistakes are printed here and end the process
+/// with the code returned.
+pub(crate) fn parse() -> Result<Command, Code> {
+    let mut command = Cli::command();
+    if !std::io::stdout().is_terminal() {
+        command = command.term_width(HELP_WIDTH);
+    }
+    let matches = command.try_get_matches();
+    let parsed = matches.and_then(|matches| Cli::from_arg_matches(&matches));
+    parsed.map(|cli| cli.command).map_err(|error| {
+        let code = match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Code::Done,
+            _ => Code::Usage,
+        };
+        match error.print() {
+            Err(error) if code == Code::Done => crate::exit::Failure::stdout(&error).code(),
+            _ => code,
+        }
+    })
 }
 
 const AFTER_HELP: &str = "\

@@ -123,9 +123,21 @@ impl Failure {
         Self::new(blame(error).0, format!("cannot write to standard output: {}", plain(error)))
     }
 
+    /// A signal ended the command.
+    pub(crate) fn stopped(code: Code) -> Self {
+        Self::new(code, "stopped")
+    }
+
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// Says which input it was about.
+    #[must_use]
+    pub(crate) fn about(mut self, what: &str) -> Self {
+        self.message = format!("{}: {}", Untrusted::with_limit(what, 100), self.message);
         self
     }
 
@@ -139,6 +151,9 @@ impl Failure {
 
     /// The `error:` line and, where there is one, the `hint:` line; no newline at the end.
     pub(crate) fn report(&self) -> String {
+        if matches!(self.code, Code::Interrupted | Code::Terminated) {
+            return self.message.clone();
+        }
         match &self.hint {
             Some(hint) => format!("error: {}\nhint: {hint}", self.message),
             None => format!("error: {}", self.message),
@@ -179,5 +194,42 @@ pub(crate) fn combined(codes: &[Code]) -> Code {
         None => Code::Done,
         Some(_) if codes.contains(&Code::Done) => Code::Partial,
         Some(first) => first,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_system_says_why_and_the_code_follows() {
+        for (kind, code) in [
+            (io::ErrorKind::StorageFull, 5),
+            (io::ErrorKind::PermissionDenied, 6),
+            (io::ErrorKind::NotFound, 6),
+            (io::ErrorKind::AlreadyExists, 7),
+        ] {
+            let failure = Failure::io("write", Path::new("a"), &kind.into());
+            assert_eq!(failure.code().number(), code);
+        }
+        let error = io::Error::from_raw_os_error(2);
+        let failure = Failure::io("read", Path::new("a\u{1b}b"), &error);
+        assert_eq!(failure.report(), "error: cannot read a\\u{1b}b: No such file or directory");
+    }
+
+    #[test]
+    fn a_reader_that_has_gone_is_no_error_to_speak_of() {
+        let failure = Failure::stdout(&io::ErrorKind::BrokenPipe.into());
+        assert_eq!(failure.code(), Code::ClosedPipe);
+        assert_eq!(Failure::stdout(&io::ErrorKind::StorageFull.into()).code(), Code::DiskFull);
+    }
+
+    #[test]
+    fn some_failed_is_partial_and_all_failed_is_the_first_reason() {
+        let (done, bad, peers) = (Code::Done, Code::BadTorrent, Code::NoPeers);
+        assert_eq!(combined(&[done, done]), done);
+        assert_eq!(combined(&[done, bad]), Code::Partial);
+        assert_eq!(combined(&[bad, peers]), bad);
+        assert_eq!(combined(&[]), done);
     }
 }

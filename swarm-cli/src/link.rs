@@ -82,11 +82,13 @@ pub(crate) struct HostPort {
 }
 
 impl HostPort {
-    /// Every address the host has, IPv4 and IPv6. No look-up when it is an address already.
+    /// The address, when the host is one and not a name.
+    pub(crate) fn literal(&self) -> Option<SocketAddr> {
+        self.host.parse().ok().map(|ip| SocketAddr::new(ip, self.port))
+    }
+
+    /// Every address the host has, IPv4 and IPv6.
     pub(crate) async fn resolve(&self) -> Result<Vec<SocketAddr>, Failure> {
-        if let Ok(addr) = self.to_string().parse() {
-            return Ok(vec![addr]);
-        }
         let found = tokio::net::lookup_host((self.host.as_str(), self.port)).await;
         let failed = |why: &str| Failure::new(Code::Network, format!("peer {self}: {why}"));
         match found {
@@ -171,9 +173,10 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn an_address_needs_no_look_up() {
-        let peer: HostPort = "[::1]:6881".parse().unwrap();
-        assert_eq!(peer.resolve().await.unwrap(), ["[::1]:6881".parse().unwrap()]);
+    #[test]
+    fn an_address_needs_no_look_up() {
+        let literal = |text: &str| text.parse::<HostPort>().unwrap().literal();
+        assert_eq!(literal("[::1]:6881"), Some("[::1]:6881".parse().unwrap()));
+        assert_eq!(literal("host:6881"), None);
     }
 }
