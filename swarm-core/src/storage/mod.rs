@@ -9,9 +9,11 @@
 
 mod fs;
 mod mem;
+mod vectored;
 
 pub mod fault;
 
+pub(crate) use fs::Blueprint;
 pub use fs::{FsStorage, OpenError, available_bytes};
 pub use mem::MemStorage;
 
@@ -36,6 +38,10 @@ pub trait Storage: Send + Sync + fmt::Debug {
 
     /// What a byte range may hold, so that a check can skip holes and missing files.
     fn presence(&self, range: Range<u64>) -> Presence;
+
+    /// Tells that this range will be read soon, so that the disk can start on it. Never blocks
+    /// for long; may do nothing.
+    fn will_read(&self, _range: Range<u64>) {}
 
     /// Forces what was written to the disk.
     ///
