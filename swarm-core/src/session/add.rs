@@ -1,7 +1,7 @@
 //! What to add to a session, and how.
 
 use crate::metainfo::{Magnet, Metainfo};
-use crate::types::FileIndex;
+use crate::types::{FileIndex, InfoHashes};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,6 +25,15 @@ pub struct AddTorrent {
 pub(crate) enum Source {
     Metainfo(Arc<Metainfo>),
     Magnet(Box<Magnet>),
+}
+
+impl Source {
+    pub(crate) fn hashes(&self) -> InfoHashes {
+        match self {
+            Self::Metainfo(metainfo) => metainfo.hashes(),
+            Self::Magnet(magnet) => magnet.hashes(),
+        }
+    }
 }
 
 /// What is done with the content.
