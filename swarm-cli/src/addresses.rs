@@ -34,7 +34,8 @@ const VIRTUAL: [&str; 9] =
 /// The addresses of this machine's interfaces; none when the system does not tell.
 pub(crate) fn local() -> Vec<Local> {
     let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
-    let up = interfaces.iter().filter(|interface| interface.is_oper_up() || interface.is_loopback());
+    let up =
+        interfaces.iter().filter(|interface| interface.is_oper_up() || interface.is_loopback());
     up.filter_map(|interface| classify(&interface.name, interface.ip())).collect()
 }
 
@@ -60,9 +61,11 @@ pub(crate) fn reachable(listen: &[SocketAddr], local: &[Local]) -> Vec<SocketAdd
             continue;
         }
         let same_family = local.iter().filter(|local| local.ip.is_ipv4() == addr.is_ipv4());
-        ranked.extend(same_family.map(|local| {
-            (local.kind, local.ip.is_ipv6(), SocketAddr::new(local.ip, addr.port()))
-        }));
+        ranked.extend(
+            same_family.map(|local| {
+                (local.kind, local.ip.is_ipv6(), SocketAddr::new(local.ip, addr.port()))
+            }),
+        );
     }
     ranked.sort_by_key(|(kind, v6, _)| (*kind, *v6));
     let best = ranked.first().map(|(kind, ..)| *kind);

@@ -33,13 +33,20 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
+/// The definitions, for help, man page and completions. Values of variables stay out of
+/// them, so that the text is the same everywhere.
+pub(crate) fn command() -> clap::Command {
+    let quiet = |command: clap::Command| command.mut_args(|arg| arg.hide_env_values(true));
+    Cli::command().mut_subcommands(quiet)
+}
+
 /// Columns of help that is not read on a terminal.
 const HELP_WIDTH: usize = 100;
 
 /// Reads the command line. Help, versions and mistakes are printed here and end the process
 /// with the code returned.
 pub(crate) fn parse() -> Result<Command, Code> {
-    let mut command = Cli::command();
+    let mut command = command();
     if !std::io::stdout().is_terminal() {
         command = command.term_width(HELP_WIDTH);
     }
@@ -121,7 +128,6 @@ pub(crate) struct SeedArgs {
 
 /// `swarm fetch`.
 #[derive(Debug, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "one field per flag, as typed")]
 pub(crate) struct FetchArgs {
     /// Magnet links, .torrent files, their http(s) URLs or info hashes; - reads a list on stdin
     #[arg(required = true, value_name = "LINK")]

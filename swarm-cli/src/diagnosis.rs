@@ -38,7 +38,12 @@ pub(crate) enum Answer {
     Given,
     /// Untrusted.
     Failed(String),
+    /// The tracker itself says no. Untrusted.
+    Refused(String),
 }
+
+/// How the engine begins the text of a tracker's own refusal.
+const REFUSAL: &str = "tracker refused";
 
 /// Connection attempts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,6 +60,7 @@ impl Diagnosis {
             name: source.name.clone(),
             peers: source.peers,
             state: match (&source.error, source.answered) {
+                (Some(error), _) if error.starts_with(REFUSAL) => Answer::Refused(error.clone()),
                 (Some(error), _) => Answer::Failed(error.clone()),
                 (None, true) => Answer::Given,
                 (None, false) => Answer::Waiting,
@@ -73,6 +79,15 @@ impl Diagnosis {
             seeds: stats.peers.iter().filter(|peer| peer.progress >= 1.0).count(),
             has_metadata: stats.pieces > 0,
         }
+    }
+
+    /// Every tracker refuses us and there is no other way to a peer: waiting is in vain.
+    pub(crate) fn is_refused(&self) -> bool {
+        let refused = |source: &Source| matches!(source.state, Answer::Refused(_));
+        !self.sources.is_empty()
+            && self.sources.iter().all(refused)
+            && self.dials.known == 0
+            && self.connected == 0
     }
 
     /// The one line shown while waiting.
@@ -142,7 +157,7 @@ impl Source {
         match &self.state {
             Answer::Waiting => format!("{name}: no answer yet"),
             Answer::Given => format!("{name}: {}", units::count_len(self.peers, "peer")),
-            Answer::Failed(why) => {
+            Answer::Failed(why) | Answer::Refused(why) => {
                 format!("{name}: {}", Untrusted::with_limit(why, Untrusted::FAILURE_MAX))
             }
         }
@@ -203,6 +218,22 @@ mod tests {
             "no peers; http://a/announce: 2 peers; udp://b: timed out\\u{1b}[1m; \
              given: no answer yet; 3 dials, 0 connected, 2 connection refused, 1 timed out"
         );
+    }
+
+    #[test]
+    fn only_trackers_that_all_refuse_end_the_search() {
+        let no = || Answer::Refused("tracker refused: not registered".to_owned());
+        let mut diagnosis = Diagnosis {
+            sources: vec![source("a", 0, no()), source("b", 0, no())],
+            ..<_>::default()
+        };
+        assert!(diagnosis.is_refused());
+        diagnosis.dials.known = 1;
+        assert!(!diagnosis.is_refused());
+        diagnosis.dials.known = 0;
+        diagnosis.sources.push(source("given", 0, Answer::Given));
+        assert!(!diagnosis.is_refused());
+        assert!(!Diagnosis::default().is_refused());
     }
 
     #[test]

@@ -105,10 +105,8 @@ impl Failure {
     pub(crate) fn io(op: &str, path: &Path, error: &io::Error) -> Self {
         let (code, hint) = blame(error);
         let path = path.to_string_lossy();
-        let failure = Self::new(
-            code,
-            format!("cannot {op} {}: {}", Untrusted::new(&path), plain(error)),
-        );
+        let failure =
+            Self::new(code, format!("cannot {op} {}: {}", Untrusted::new(&path), plain(error)));
         match hint {
             Some(hint) => failure.hint(hint),
             None => failure,

@@ -29,7 +29,7 @@ impl Link {
     pub(crate) fn parse(text: &str) -> Result<Self, Failure> {
         let text = text.trim();
         if starts_with_ignore_case(text, "magnet:") {
-            let magnet = text.parse::<Magnet>();
+            let magnet = Magnet::parse(text);
             return magnet.map(|magnet| Self::Magnet(Box::new(magnet))).map_err(|error| {
                 Failure::new(Code::BadTorrent, format!("bad link {}: {error}", shown(text)))
                     .hint("put the link in single quotes: the shell cuts it at each &")
@@ -43,7 +43,7 @@ impl Link {
             return Ok(Self::File(path));
         }
         if let Some(hashes) = bare_hash(text) {
-            return Ok(Self::Magnet(Box::new(Magnet::new(hashes))));
+            return Ok(Self::Magnet(Box::new(Magnet::from_hashes(hashes))));
         }
         if looks_like_path(text) {
             return Ok(Self::File(path));

@@ -19,9 +19,8 @@ mod view;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let code = match args::parse() {
+    match args::parse() {
         Ok(command) => cmd::run(command),
-        Err(code) => code,
-    };
-    code.into()
+        Err(code) => code.into(),
+    }
 }

@@ -224,11 +224,7 @@ impl CreatePlan {
 }
 
 impl NewTorrent {
-    fn new(
-        meta: &MetaArgs,
-        tiers: &[Vec<String>],
-        web_seeds: &[String],
-    ) -> Result<Self, Failure> {
+    fn new(meta: &MetaArgs, tiers: &[Vec<String>], web_seeds: &[String]) -> Result<Self, Failure> {
         if meta.v2 || meta.hybrid {
             let flag = if meta.v2 { "--v2" } else { "--hybrid" };
             return Err(Failure::usage(format!("{flag}: not yet supported"))
@@ -335,9 +331,7 @@ fn read_list(input: impl Read) -> Result<Vec<String>, Failure> {
 }
 
 /// A variable that is meant for us but spelt wrong would be silently ignored: refuse it.
-pub(crate) fn check_environment(
-    names: impl IntoIterator<Item = String>,
-) -> Result<(), Failure> {
+pub(crate) fn check_environment(names: impl IntoIterator<Item = String>) -> Result<(), Failure> {
     let mut known = BTreeSet::from([LOG_VARIABLE.to_owned()]);
     collect_variables(&Cli::command(), &mut known);
     let mut ours = names.into_iter().filter(|name| name.starts_with("SWARM_"));

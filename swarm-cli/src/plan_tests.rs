@@ -38,7 +38,8 @@ fn the_definitions_hold_together() {
 
 #[test]
 fn a_comma_joins_one_tier_and_each_flag_starts_another() {
-    let plan = create("swarm create x --tracker http://a/1,udp://b:1 --tracker https://c/").unwrap();
+    let plan =
+        create("swarm create x --tracker http://a/1,udp://b:1 --tracker https://c/").unwrap();
     assert_eq!(plan.torrent.tiers, [vec!["http://a/1", "udp://b:1"], vec!["https://c/"]]);
 }
 
@@ -64,8 +65,9 @@ fn the_same_link_twice_is_fetched_once() {
 
 #[test]
 fn limits_and_listen_addresses_reach_the_configuration() {
-    let plan =
-        fetch("swarm fetch a.torrent --up 80Mbit --max-peers 7 --listen [::1]:5 --listen 1.2.3.4:0");
+    let plan = fetch(
+        "swarm fetch a.torrent --up 80Mbit --max-peers 7 --listen [::1]:5 --listen 1.2.3.4:0",
+    );
     let config = plan.unwrap().network.config;
     assert_eq!(config.up_limit, Some(10_000_000));
     assert_eq!(config.down_limit, None);
@@ -112,7 +114,10 @@ fn piece_sizes_are_powers_of_two() {
     for size in ["8K", "300K", "512M"] {
         refused(create(&format!("swarm create x --piece-size {size}")));
     }
-    assert_eq!(create("swarm create x --piece-size 1M").unwrap().torrent.piece_length, Some(1 << 20));
+    assert_eq!(
+        create("swarm create x --piece-size 1M").unwrap().torrent.piece_length,
+        Some(1 << 20)
+    );
 }
 
 #[test]

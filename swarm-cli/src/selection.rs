@@ -25,7 +25,10 @@ pub(crate) struct Only {
 enum Rule {
     /// Files by number, from 1.
     Numbers(Vec<RangeInclusive<usize>>),
-    Glob { text: String, matchers: [GlobMatcher; 2] },
+    Glob {
+        text: String,
+        matchers: [GlobMatcher; 2],
+    },
 }
 
 impl Only {

@@ -13,7 +13,8 @@ use std::time::Duration;
 pub(crate) fn parse_rate(text: &str) -> Result<u64, String> {
     let expected = "expected a rate such as 500K, 10M, 2Mi or 80Mbit";
     let trimmed = text.trim();
-    let trimmed = trimmed.strip_suffix("/s").or(trimmed.strip_suffix("ps")).unwrap_or(trimmed);
+    let trimmed =
+        trimmed.strip_suffix("/s").or_else(|| trimmed.strip_suffix("ps")).unwrap_or(trimmed);
     let (number, unit) = split_number(trimmed).ok_or(expected)?;
     let (unit, bits) = match strip_suffix_ignore_case(unit, "bit") {
         Some(prefix) => (prefix, true),
@@ -123,25 +124,24 @@ pub(crate) fn rate(bytes_per_second: u64) -> String {
 
 /// One decimal below `decimal_below`, none from there on; never `1024 KiB`.
 fn scaled(value: u64, base: u64, units: [&str; 6], decimal_below: u64) -> String {
-    let mut unit_size = 1u64;
-    let mut last = "";
-    for (at, unit) in units.into_iter().enumerate() {
-        last = unit;
-        if at == 0 && value < base {
-            return format!("{value} {unit}");
-        }
+    let [plain, larger @ .., largest] = units;
+    if value < base {
+        return format!("{value} {plain}");
+    }
+    let mut unit_size = base;
+    for unit in larger {
         // Rounded to a tenth first, so that 1023.97 KiB becomes 1.0 MiB and not 1024 KiB.
         let tenths = (u128::from(value) * 10 + u128::from(unit_size) / 2) / u128::from(unit_size);
         let rounded = (tenths + 5) / 10;
-        if at > 0 && tenths < u128::from(decimal_below) * 10 {
+        if tenths < u128::from(decimal_below) * 10 {
             return format!("{}.{} {unit}", tenths / 10, tenths % 10);
         }
-        if at > 0 && rounded < u128::from(base) {
+        if rounded < u128::from(base) {
             return format!("{rounded} {unit}");
         }
         unit_size = unit_size.saturating_mul(base);
     }
-    format!("{} {last}", value / (unit_size / base).max(1))
+    format!("{} {largest}", (u128::from(value) + u128::from(unit_size) / 2) / u128::from(unit_size))
 }
 
 /// Time spent, for a last line: `0.4 s`, `14.3 s`, `2 min 5 s`, `1 h 3 min`.
@@ -236,7 +236,8 @@ mod tests {
 
     #[test]
     fn durations_add_up() {
-        for (text, seconds) in [("30s", 30), ("5m", 300), ("1h30m", 5400), ("90", 90), ("2d", 172_800)]
+        for (text, seconds) in
+            [("30s", 30), ("5m", 300), ("1h30m", 5400), ("90", 90), ("2d", 172_800)]
         {
             assert_eq!(parse_duration(text), Ok(Duration::from_secs(seconds)), "{text}");
         }

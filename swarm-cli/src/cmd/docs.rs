@@ -1,16 +1,15 @@
 //! `swarm completions` and `swarm man`: from the same definitions as `--help`.
 
-use clap::CommandFactory;
 use clap_complete::Shell;
 use clap_mangen::Man;
 
-use crate::args::Cli;
+use crate::args::command;
 use crate::exit::{Code, Failure};
 use crate::view::write_stdout;
 
 pub(crate) fn completions(shell: Shell) -> Result<Code, Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "swarm", &mut script);
+    clap_complete::generate(shell, &mut command(), "swarm", &mut script);
     write_stdout(&script)?;
     Ok(Code::Done)
 }
@@ -23,7 +22,7 @@ pub(crate) fn man() -> Result<Code, Failure> {
 
 /// One page for everything: the commands' own sections become subsections of theirs.
 fn page() -> std::io::Result<Vec<u8>> {
-    let mut cli = Cli::command();
+    let mut cli = command();
     cli.build();
     let whole = Man::new(cli.clone());
     let mut page = Vec::new();
@@ -31,13 +30,13 @@ fn page() -> std::io::Result<Vec<u8>> {
     whole.render_name_section(&mut page)?;
     whole.render_synopsis_section(&mut page)?;
     whole.render_description_section(&mut page)?;
-    for command in cli.get_subcommands().filter(|command| !command.is_hide_set()) {
-        let man = Man::new(command.clone());
+    for inner in cli.get_subcommands().filter(|inner| !inner.is_hide_set()) {
+        let man = Man::new(inner.clone());
         let mut sections = Vec::new();
         man.render_synopsis_section(&mut sections)?;
         man.render_description_section(&mut sections)?;
         man.render_options_section(&mut sections)?;
-        let heading = format!(".SH \"SWARM {}\"\n", command.get_name().to_uppercase());
+        let heading = format!(".SH \"SWARM {}\"\n", inner.get_name().to_uppercase());
         page.extend(heading.bytes());
         let sections = String::from_utf8_lossy(&sections).replace(".SH ", ".SS ");
         page.extend(sections.bytes());
@@ -54,7 +53,9 @@ mod tests {
     #[test]
     fn the_page_holds_every_command_and_its_flags() {
         let page = String::from_utf8(page().unwrap()).unwrap();
-        for expected in ["SWARM SEED", "SWARM FETCH", "until\\-copies", "stall\\-timeout", "SWARM_UP"] {
+        for expected in
+            ["SWARM SEED", "SWARM FETCH", "until\\-copies", "stall\\-timeout", "SWARM_UP"]
+        {
             assert!(page.contains(expected), "{expected}");
         }
         assert_eq!(page.matches(".TH ").count(), 1);

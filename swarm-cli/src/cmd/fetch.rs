@@ -16,7 +16,7 @@ use swarm_core::session::{Completed, Event, TorrentHandle};
 use swarm_core::types::Moment;
 use swarm_core::{Error, Session};
 
-use super::watch::Watched;
+use super::watch::{SILENCE, Watched};
 use super::{Context, load, note_of, session_failure, shut_down};
 use crate::diagnosis::Diagnosis;
 use crate::exit::{self, Code, Failure};
@@ -283,11 +283,7 @@ impl<'a> Fetch<'a> {
     fn interrupted(&mut self, code: Code) -> Result<Code, Failure> {
         self.context.view.clear();
         let running = self.jobs.iter().any(|job| matches!(job.state, State::Running(_)));
-        let text = if running {
-            "stopped: run the same line again to continue"
-        } else {
-            "stopped"
-        };
+        let text = if running { "stopped: run the same line again to continue" } else { "stopped" };
         self.context.view.note(&Note::Summary(text.to_owned()))?;
         Ok(code)
     }
@@ -324,10 +320,16 @@ fn overdue(plan: &FetchPlan, watched: &Watched, now: Moment) -> Option<(Failure,
         (_, Some(limit)) if watched.silence(now) >= limit => {
             format!("nothing came for {}", units::elapsed(limit))
         }
+        _ if watched.silence(now) >= SILENCE => {
+            let diagnosis = Diagnosis::of(&watched.handle.stats());
+            let failure = Failure::new(Code::Refused, "refused by every tracker");
+            return diagnosis.is_refused().then_some((failure, diagnosis));
+        }
         _ => return None,
     };
-    let failure = Failure::new(Code::NoPeers, message);
-    Some((failure, Diagnosis::of(&watched.handle.stats())))
+    let diagnosis = Diagnosis::of(&watched.handle.stats());
+    let code = if diagnosis.is_refused() { Code::Refused } else { Code::NoPeers };
+    Some((Failure::new(code, message), diagnosis))
 }
 
 fn done(watched: &Watched, completed: &Completed) -> Done {

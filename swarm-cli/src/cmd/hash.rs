@@ -24,7 +24,11 @@ impl Gauge {
     pub(super) fn report(&self, progress: Progress) -> ControlFlow<()> {
         self.done.store(progress.done, Ordering::Relaxed);
         self.total.store(progress.total, Ordering::Relaxed);
-        if self.stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if self.stop.load(Ordering::Relaxed) {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     }
 }
 
@@ -63,5 +67,7 @@ pub(super) async fn with_bar<T: Send + 'static>(
         }
     };
     context.view.clear();
-    end.unwrap_or_else(|error| Err(Failure::new(Code::Internal, format!("hashing failed: {error}"))))
+    end.unwrap_or_else(|error| {
+        Err(Failure::new(Code::Internal, format!("hashing failed: {error}")))
+    })
 }

@@ -132,7 +132,11 @@ fn found(metainfo: &Metainfo, root: &Path) -> usize {
     let files = metainfo.files().iter().filter(|file| !file.pad && file.length > 0);
     let there = |path: PathBuf, length| path.metadata().is_ok_and(|meta| meta.len() == length);
     let probe = files.take(PROBED_FILES);
-    probe.filter(|file| there(file.path.iter().fold(root.to_owned(), |at, part| at.join(part)), file.length)).count()
+    probe
+        .filter(|file| {
+            there(file.path.iter().fold(root.to_owned(), |at, part| at.join(part)), file.length)
+        })
+        .count()
 }
 
 const PROBED_FILES: usize = 100;

@@ -11,8 +11,8 @@ use swarm_core::metainfo::create::{
 };
 use swarm_core::types::Untrusted;
 
-use super::hash::{self, Gauge};
 use super::Context;
+use super::hash::{self, Gauge};
 use crate::clock;
 use crate::exit::{Code, Failure};
 use crate::plan::NewTorrent;

@@ -2,17 +2,20 @@
 //!
 //! Not here: what was typed (see `args`), what it means (see `plan`), how it looks (see `view`).
 
+mod copies;
 pub(crate) mod create;
 pub(crate) mod docs;
 pub(crate) mod fetch;
 mod hash;
 pub(crate) mod inspect;
 mod load;
+mod make;
+mod own_tracker;
 pub(crate) mod seed;
-pub(crate) mod tracker;
 pub(crate) mod verify;
 mod watch;
 
+use std::process::ExitCode;
 use std::time::Duration;
 
 use swarm_core::session::Event;
@@ -28,9 +31,20 @@ use crate::view::{Note, View, write_stderr};
 use watch::Watched;
 
 /// Does what the command line says, and tells what went wrong.
-pub(crate) fn run(command: Command) -> Code {
+pub(crate) fn run(command: Command) -> ExitCode {
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-    let result = plan::check_environment(names).and_then(|()| match command {
+    let result = plan::check_environment(names).and_then(|()| run_checked(command));
+    result.unwrap_or_else(|failure| {
+        // Whoever closed our output has heard enough.
+        if failure.code() != Code::ClosedPipe {
+            write_stderr(&failure.report());
+        }
+        failure.code().into()
+    })
+}
+
+fn run_checked(command: Command) -> Result<ExitCode, Failure> {
+    let code = match command {
         Command::Seed(args) => {
             let plan = SeedPlan::new(*args)?;
             transfer(plan.show, async |context| seed::run(plan, context).await)
@@ -49,17 +63,12 @@ pub(crate) fn run(command: Command) -> Code {
             with_context(view, async |context| verify::run(args, context).await)
         }
         Command::Inspect(args) => inspect::run(&args),
-        Command::Tracker(args) => tracker::run(*args),
         Command::Completions { shell } => docs::completions(shell),
         Command::Man => docs::man(),
-    });
-    result.unwrap_or_else(|failure| {
-        // Whoever closed our output has heard enough.
-        if failure.code() != Code::ClosedPipe {
-            write_stderr(&failure.report());
-        }
-        failure.code()
-    })
+        // The same code as the `swarm-tracker` binary, which ends by itself.
+        Command::Tracker(args) => return Ok(swarm_tracker::run::main(&args)),
+    };
+    code.map(ExitCode::from)
 }
 
 /// `seed` and `fetch`: a failure of the whole is an event too.
@@ -154,8 +163,9 @@ fn session_failure(error: Error) -> Failure {
             let failure =
                 Failure::new(Code::Network, format!("cannot listen on {addr}: {}", plain(&source)));
             match source.kind() {
-                std::io::ErrorKind::AddrInUse => failure
-                    .hint("another program uses this port: choose another, or port 0 for a free one"),
+                std::io::ErrorKind::AddrInUse => failure.hint(
+                    "another program uses this port: choose another, or port 0 for a free one",
+                ),
                 std::io::ErrorKind::PermissionDenied => {
                     failure.hint("ports below 1024 need privileges: choose a higher one")
                 }
@@ -173,6 +183,13 @@ fn session_failure(error: Error) -> Failure {
         }
         Error::Unsupported => Failure::new(Code::BadTorrent, error.to_string())
             .hint("ask for a v1 or hybrid torrent of the same content"),
+        Error::Locked { .. } => {
+            Failure::new(Code::Conflict, Untrusted::new(&error.to_string()).to_string())
+                .hint("wait for the other to end, or fetch into another folder with -o DIR")
+        }
+        Error::System(error) => {
+            Failure::new(Code::Internal, format!("the system fails: {}", plain(&error)))
+        }
         Error::EmptySelection => Failure::usage(error.to_string()),
         Error::AlreadyAdded(_) => Failure::usage(error.to_string()),
         _ => Failure::new(Code::Internal, error.to_string()),

@@ -11,7 +11,7 @@ use crate::units;
 use crate::view::{FileRow, PeerRow, Snapshot, Stage};
 
 /// A fetch that has stood still for this long says why.
-const SILENCE: Duration = Duration::from_secs(3);
+pub(super) const SILENCE: Duration = Duration::from_secs(3);
 
 /// One torrent, over time.
 #[derive(Debug)]
@@ -142,7 +142,6 @@ fn peers(stats: &TorrentStats) -> Vec<PeerRow> {
         addr: peer.addr,
         client: peer.client.clone(),
         permille: share(peer.progress),
-        down_rate: peer.down_rate,
         up_rate: peer.up_rate,
     };
     stats.peers.iter().map(row).collect()

@@ -77,7 +77,8 @@ impl Bars {
 
 /// What the terminal says of itself, as other tools read it.
 fn is_utf8_locale() -> bool {
-    let set = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().filter_map(|name| std::env::var(name).ok());
+    let set =
+        ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().filter_map(|name| std::env::var(name).ok());
     let first = set.into_iter().find(|value| !value.is_empty()).unwrap_or_default();
     let locale = first.to_ascii_lowercase();
     locale.ends_with("utf-8") || locale.ends_with("utf8")

@@ -35,7 +35,7 @@ impl Json {
         if lines.is_empty() { Ok(()) } else { write_stdout(lines.as_bytes()) }
     }
 
-    pub(super) fn note(&mut self, note: &Note) -> Result<(), Failure> {
+    pub(super) fn note(&self, note: &Note) -> Result<(), Failure> {
         if let Note::Error { .. } = note
             && let Some(said) = text::note(note)
         {
@@ -121,7 +121,7 @@ pub(crate) struct InspectJson {
     pub(crate) web_seeds: Vec<String>,
     pub(crate) comment: Option<String>,
     pub(crate) created_by: Option<String>,
-    pub(crate) creation_date: Option<i64>,
+    pub(crate) creation_date: Option<u64>,
     pub(crate) magnet: String,
     pub(crate) warnings: Vec<String>,
 }

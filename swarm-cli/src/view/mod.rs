@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use swarm_core::types::Moment;
 
-pub(crate) use json::{InspectJson, Json, VerifyJson};
+pub(crate) use json::{FileJson, InspectJson, Json, VerifiedJson, VerifyJson, pretty};
 pub(crate) use table::Table;
 
 use crate::args::ShowArgs;
@@ -82,7 +82,7 @@ pub(crate) struct PeerRow {
     pub(crate) client: String,
     /// Share of the torrent it has, in tenths of a percent.
     pub(crate) permille: u64,
-    pub(crate) down_rate: u64,
+    /// Payload we send it, bytes a second.
     pub(crate) up_rate: u64,
 }
 
@@ -99,15 +99,36 @@ pub(crate) struct FileRow {
 #[derive(Clone, Debug)]
 pub(crate) enum Note {
     Seeding(Seeding),
-    Metadata { info_hash: String, name: String, total_bytes: u64, files: usize, pieces: u32 },
-    FileDone { info_hash: String, path: String, length: u64 },
-    PeerBanned { info_hash: String, addr: SocketAddr },
+    Metadata {
+        info_hash: String,
+        name: String,
+        total_bytes: u64,
+        files: usize,
+        pieces: u32,
+    },
+    FileDone {
+        info_hash: String,
+        path: String,
+        length: u64,
+    },
+    PeerBanned {
+        info_hash: String,
+        addr: SocketAddr,
+    },
     /// Worth knowing for whoever runs the command.
-    Warning { message: String },
+    Warning {
+        message: String,
+    },
     /// Worth recording, but normal while a swarm is found: told to programs only.
-    Trouble { info_hash: String, message: String },
+    Trouble {
+        info_hash: String,
+        message: String,
+    },
     Done(Done),
-    Error { link: Option<String>, failure: Failure },
+    Error {
+        link: Option<String>,
+        failure: Failure,
+    },
     /// A torrent that fetched nothing: why, in full.
     Report(Diagnosis),
     /// The last line of a command.

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use console::{Style, measure_text_width, pad_str, truncate_str};
+use console::{Alignment, Style, measure_text_width, pad_str, truncate_str};
 use swarm_core::types::Untrusted;
 
 use super::{Done, FileRow, Note, PeerRow, Snapshot, Stage};
@@ -26,27 +26,26 @@ const PEER_LINES_MAX: usize = 10;
 /// Below this a bar says nothing.
 const BAR_WIDTH_MIN: usize = 10;
 const BAR_WIDTH_MAX: usize = 40;
+const NAME_WIDTH_MIN: usize = 8;
 const NAME_WIDTH_MAX: usize = 36;
 
 /// Every line of the live view, none wider than the screen, and fewer than fit.
 pub(crate) fn screen_lines(rows: &[Snapshot], screen: Screen) -> Vec<String> {
-    let live = rows.iter().filter(|row| row.stage != Stage::Ended);
-    let mut lines: Vec<String> = Vec::new();
+    let live: Vec<&Snapshot> = rows.iter().filter(|row| row.stage != Stage::Ended).collect();
     // The last line of the terminal stays free for the cursor.
     let room = screen.height.saturating_sub(1).max(1);
-    let mut hidden = 0usize;
-    for row in live {
-        if lines.len() + 1 >= room && !lines.is_empty() {
-            hidden += 1;
-            continue;
+    let mut lines: Vec<String> = Vec::new();
+    for (at, row) in live.iter().enumerate() {
+        let more = live.len() - at - 1;
+        // A torrent that is not the last leaves a line to say so.
+        let left = room.saturating_sub(lines.len() + usize::from(more > 0));
+        if left == 0 && at > 0 {
+            let hidden = format!("  and {} more", units::count_len(more + 1, "torrent"));
+            lines.extend((lines.len() < room).then(|| dim(&hidden, screen)));
+            break;
         }
         lines.push(main_line(row, screen));
-        let below = detail_lines(row, screen, room.saturating_sub(lines.len() + 1));
-        lines.extend(below);
-    }
-    if hidden > 0 {
-        let more = format!("  and {} more", units::count_len(hidden, "torrent"));
-        lines.push(dim(&more, screen));
+        lines.extend(detail_lines(row, screen, left.saturating_sub(1)));
     }
     lines
 }
@@ -59,7 +58,15 @@ fn main_line(row: &Snapshot, screen: Screen) -> String {
         }
         Stage::Starting | Stage::Metadata | Stage::Serving | Stage::Ended => None,
     };
-    bar_line(&name, bar, &facts(row).join("  "), screen)
+    let facts = facts(row).join("  ");
+    match bar {
+        Some(permille) => Bar { name, permille, facts }.alone(screen),
+        None => {
+            let room = screen.width.saturating_sub(measure_text_width(&facts) + 2);
+            let name = truncate_str(&name, room, ellipsis(screen));
+            cut(&format!("{name}  {facts}"), screen.width)
+        }
+    }
 }
 
 /// What is known beside the bar, most telling first.
@@ -68,7 +75,8 @@ fn facts(row: &Snapshot) -> Vec<String> {
     let peers = || units::count_len(row.peers.len(), "peer");
     match row.stage {
         Stage::Hashing | Stage::Checking | Stage::Fetching => {
-            let sizes = format!("{} of {}", units::size(row.done_bytes), units::size(row.total_bytes));
+            let sizes =
+                format!("{} of {}", units::size(row.done_bytes), units::size(row.total_bytes));
             facts.extend([sizes, units::rate(row.rate)]);
             let rest = row.total_bytes.saturating_sub(row.done_bytes);
             let left = units::time_left(rest, row.rate).filter(|_| rest > 0);
@@ -108,7 +116,7 @@ fn detail_lines(row: &Snapshot, screen: Screen, room: usize) -> Vec<String> {
     match row.stage {
         Stage::Serving => lines.extend(peer_lines(&row.peers, screen, room)),
         Stage::Fetching if (2..=FILE_LINES_MAX).contains(&row.files.len()) => {
-            lines.extend(row.files.iter().map(|file| file_line(file, screen)));
+            lines.extend(align(row.files.iter().map(file_bar), screen));
         }
         _ => {}
     }
@@ -116,10 +124,12 @@ fn detail_lines(row: &Snapshot, screen: Screen, room: usize) -> Vec<String> {
     lines
 }
 
-fn file_line(file: &FileRow, screen: Screen) -> String {
-    let path = format!("  {}", Untrusted::new(&file.path));
-    let share = units::permille(file.have_bytes, file.length);
-    bar_line(&path, Some(share), &units::size(file.length), screen)
+fn file_bar(file: &FileRow) -> Bar {
+    Bar {
+        name: format!("  {}", Untrusted::new(&file.path)),
+        permille: units::permille(file.have_bytes, file.length),
+        facts: units::size(file.length),
+    }
 }
 
 fn peer_lines(peers: &[PeerRow], screen: Screen, room: usize) -> Vec<String> {
@@ -127,8 +137,7 @@ fn peer_lines(peers: &[PeerRow], screen: Screen, room: usize) -> Vec<String> {
     let mut order: Vec<&PeerRow> = peers.iter().collect();
     order.sort_by_key(|peer| (std::cmp::Reverse(peer.up_rate), peer.addr));
     let shown = if order.len() > room { room.saturating_sub(1) } else { order.len() };
-    let mut lines: Vec<String> =
-        order.iter().take(shown).map(|peer| peer_line(peer, screen)).collect();
+    let mut lines = align(order.iter().take(shown).map(|peer| peer_bar(peer)), screen);
     if order.len() > shown && room > 0 {
         let more = format!("  and {} more", units::count_len(order.len() - shown, "peer"));
         lines.push(dim(&more, screen));
@@ -136,36 +145,54 @@ fn peer_lines(peers: &[PeerRow], screen: Screen, room: usize) -> Vec<String> {
     lines
 }
 
-fn peer_line(peer: &PeerRow, screen: Screen) -> String {
+fn peer_bar(peer: &PeerRow) -> Bar {
     let client = if peer.client.is_empty() { "unknown client" } else { &peer.client };
-    let who = format!("  {} {}", peer.addr, Untrusted::with_limit(client, 40));
-    bar_line(&who, Some(peer.permille), &units::rate(peer.up_rate), screen)
+    Bar {
+        name: format!("  {} {}", peer.addr, Untrusted::with_limit(client, 40)),
+        permille: peer.permille,
+        facts: units::rate(peer.up_rate),
+    }
 }
 
-/// `NAME  45% ━━━━━━━━━━━━────────  facts`: the name and the bar give way to the facts.
-fn bar_line(name: &str, permille: Option<u64>, facts: &str, screen: Screen) -> String {
-    let percent = permille.map(|share| format!("{:>3}%", share / 10)).unwrap_or_default();
-    let fixed = measure_text_width(facts) + if percent.is_empty() { 2 } else { percent.len() + 4 };
-    let free = screen.width.saturating_sub(fixed);
-    let name_width = measure_text_width(name).min(NAME_WIDTH_MAX).min(free);
-    let name_room = if permille.is_some() {
-        name_width.min(free.saturating_sub(BAR_WIDTH_MIN + 1)).max(free.min(8))
-    } else {
-        free
+/// `NAME  45% ━━━━━━━━━━━━────────  facts`.
+struct Bar {
+    name: String,
+    permille: u64,
+    facts: String,
+}
+
+/// Bars below each other, in columns.
+fn align(bars: impl Iterator<Item = Bar>, screen: Screen) -> Vec<String> {
+    let bars: Vec<Bar> = bars.collect();
+    let widest = |text: fn(&Bar) -> &str| {
+        bars.iter().map(|bar| measure_text_width(text(bar))).max().unwrap_or(0)
     };
-    let name_room = name_room.max(if permille.is_some() { free.min(name_room) } else { 0 });
-    let shown = truncate_str(name, name_room, ellipsis(screen));
-    let Some(share) = permille else {
-        return cut(&format!("{shown}  {facts}"), screen.width);
-    };
-    // Bars of one column start at one place as long as names are short.
-    let padded = pad_str(&shown, name_room, console::Alignment::Left, None);
-    let bar_width = free.saturating_sub(name_room).min(BAR_WIDTH_MAX);
-    if bar_width < BAR_WIDTH_MIN {
-        return cut(&format!("{padded} {percent}  {facts}"), screen.width);
+    let (name, facts) = (widest(|bar| &bar.name), widest(|bar| &bar.facts));
+    bars.iter().map(|bar| bar.line(name, facts, screen)).collect()
+}
+
+impl Bar {
+    fn alone(&self, screen: Screen) -> String {
+        self.line(measure_text_width(&self.name), measure_text_width(&self.facts), screen)
     }
-    let line = format!("{padded} {percent} {}  {facts}", bar(share, bar_width, screen));
-    cut(&line, screen.width)
+
+    /// In columns of these widths: where it is narrow the bar gives way first, then the name.
+    fn line(&self, name_width: usize, facts_width: usize, screen: Screen) -> String {
+        let free = screen.width.saturating_sub(facts_width + "  45%   ".len());
+        let with_bar = free.saturating_sub(BAR_WIDTH_MIN).max(NAME_WIDTH_MIN);
+        let name_room = name_width.min(NAME_WIDTH_MAX).min(with_bar).min(free);
+        let name = truncate_str(&self.name, name_room, ellipsis(screen));
+        let name = pad_str(&name, name_room, Alignment::Left, None);
+        let facts = pad_str(&self.facts, facts_width, Alignment::Right, None);
+        let percent = self.permille / 10;
+        let bar_width = (free - name_room).min(BAR_WIDTH_MAX);
+        let line = if bar_width < BAR_WIDTH_MIN {
+            format!("{name} {percent:>3}%  {facts}")
+        } else {
+            format!("{name} {percent:>3}% {}  {facts}", bar(self.permille, bar_width, screen))
+        };
+        cut(&line, screen.width)
+    }
 }
 
 fn bar(permille: u64, width: usize, screen: Screen) -> String {
@@ -200,7 +227,8 @@ const fn ellipsis(screen: Screen) -> &'static str {
 pub(crate) fn plain_line(row: &Snapshot) -> String {
     let mut facts = facts(row);
     let verb = if facts.is_empty() { String::new() } else { facts.remove(0) };
-    if row.total_bytes > 0 && matches!(row.stage, Stage::Hashing | Stage::Checking | Stage::Fetching)
+    if row.total_bytes > 0
+        && matches!(row.stage, Stage::Hashing | Stage::Checking | Stage::Fetching)
     {
         let share = units::permille(row.done_bytes, row.total_bytes);
         facts.insert(0, format!("{}.{}%", share / 10, share % 10));
@@ -219,7 +247,9 @@ pub(crate) fn plain_line(row: &Snapshot) -> String {
 pub(crate) fn note(note: &Note) -> Option<String> {
     match note {
         Note::Warning { message } => Some(format!("warning: {message}")),
-        Note::PeerBanned { addr, .. } => Some(format!("warning: peer {addr} sent wrong data: banned")),
+        Note::PeerBanned { addr, .. } => {
+            Some(format!("warning: peer {addr} sent wrong data: banned"))
+        }
         Note::Done(done) => Some(done_line(done)),
         Note::Error { link: None, failure } => Some(failure.report()),
         Note::Error { link: Some(link), failure } => {
@@ -229,10 +259,9 @@ pub(crate) fn note(note: &Note) -> Option<String> {
         }
         Note::Report(diagnosis) => Some(diagnosis.report()),
         Note::Summary(text) => Some(text.clone()),
-        Note::Seeding(_)
-        | Note::Metadata { .. }
-        | Note::FileDone { .. }
-        | Note::Trouble { .. } => None,
+        Note::Seeding(_) | Note::Metadata { .. } | Note::FileDone { .. } | Note::Trouble { .. } => {
+            None
+        }
     }
 }
 

@@ -21,7 +21,7 @@ fn fetching() -> Snapshot {
 
 fn peer(host: u8, permille: u64, up_rate: u64) -> PeerRow {
     let addr = std::net::SocketAddr::from(([10, 0, 0, host], 6881));
-    PeerRow { addr, client: "swarm 0.1.0".to_owned(), permille, down_rate: 0, up_rate }
+    PeerRow { addr, client: "swarm 0.1.0".to_owned(), permille, up_rate }
 }
 
 fn serving(peers: Vec<PeerRow>) -> Snapshot {
@@ -39,22 +39,23 @@ fn serving(peers: Vec<PeerRow>) -> Snapshot {
 fn a_fetch_is_one_line_with_bar_rate_eta_and_peers() {
     assert_eq!(
         screen_lines(&[fetching()], SCREEN),
-        ["disk.img  58% ======================----------------  \
+        ["disk.img  58% ===============------------  \
           fetching  600 MiB of 1.0 GiB  86 MB/s  0:06 left  2 peers"]
     );
 }
 
 #[test]
 fn few_files_get_a_line_each() {
-    let file = |path: &str, have_bytes, length| FileRow { path: path.to_owned(), have_bytes, length };
+    let file =
+        |path: &str, have_bytes, length| FileRow { path: path.to_owned(), have_bytes, length };
     let mut row = fetching();
     row.files = vec![file("a.txt", 5, 5), file("docs/b.txt", 1, 3)];
     let lines = screen_lines(&[row.clone()], Screen { width: 60, ..SCREEN });
     assert_eq!(
         lines.get(1..).unwrap(),
         [
-            "  a.txt 100% ========================================  5 B",
-            "  docs/b.txt  33% ============---------------------------  3 B"
+            "  a.txt      100% =====================================  5 B",
+            "  docs/b.txt  33% ============-------------------------  3 B"
         ]
     );
     row.files = vec![file("x", 0, 1); 9];
@@ -102,7 +103,9 @@ fn plain_lines_hold_the_same_facts() {
         "disk.img: serving, 0 peers, 1.5 MB/s, 3.0 MiB sent"
     );
     let row = Snapshot { stage: Stage::Metadata, diagnosis: Some(<_>::default()), ..fetching() };
-    assert!(plain_line(&row).starts_with("disk.img: looking for metadata, 2 peers; no way to find"));
+    assert!(
+        plain_line(&row).starts_with("disk.img: looking for metadata, 2 peers; no way to find")
+    );
 }
 
 fn done(downloaded: u64) -> Note {
