@@ -1,1 +1,0 @@
-//! Which block next, from whom.
