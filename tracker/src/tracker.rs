@@ -151,7 +151,7 @@ mod tests {
             (first.http_addrs().to_vec(), vec![], "HTTP"),
             (vec![], first.udp_addrs().to_vec(), "UDP"),
         ] {
-            let taken = *http.first().or(udp.first()).unwrap();
+            let taken = *http.iter().chain(&udp).next().unwrap();
             let config = TrackerConfig { http, udp, ..local() };
             let error = Tracker::start(config).await.unwrap_err().to_string();
             assert!(error.contains(&format!("{taken} for {expected}: ")), "{error}");
