@@ -72,12 +72,9 @@ pub enum ReplyError {
     /// Longer than [`REPLY_MAX`].
     #[error("tracker reply of {0} bytes is too long")]
     TooLong(usize),
-    /// Not bencode, or beyond [`bencode::Limits::WIRE`].
-    #[error("tracker reply is no bencode: {0}")]
-    Bencode(#[from] bencode::Error),
-    /// Bencode, but no dictionary.
-    #[error("tracker reply is no dictionary")]
-    NoDictionary,
+    /// Not a bencoded dictionary within [`bencode::Limits::WIRE`].
+    #[error("tracker reply is not what a tracker sends")]
+    Malformed,
     /// A string of packed peers that does not divide into peers.
     #[error("tracker reply has {length} bytes of packed peers, not a multiple of {peer_len}")]
     PeersLength {
@@ -274,8 +271,9 @@ fn with_dict<T>(
     if body.len() > REPLY_MAX {
         return Err(ReplyError::TooLong(body.len()));
     }
-    let (document, _) = bencode::parse_prefix(body, &bencode::Limits::WIRE)?;
-    let dict = document.root().as_dict().ok_or(ReplyError::NoDictionary)?;
+    let (document, _) =
+        bencode::parse_prefix(body, &bencode::Limits::WIRE).map_err(|_| ReplyError::Malformed)?;
+    let dict = document.root().as_dict().ok_or(ReplyError::Malformed)?;
     match dict.bytes(b"failure reason") {
         Some(reason) => {
             Err(ReplyError::Refused(Refusal { reason: text(reason), retry: retry(dict) }))
