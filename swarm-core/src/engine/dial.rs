@@ -25,16 +25,12 @@ const SLOT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Dials `addr` for a torrent and tells it what came of it.
 pub(crate) async fn run(shared: Arc<Shared>, face: Arc<Face>, inbox: Inbox, addr: SocketAddr) {
-    let stopped = async {
-        // The sender lives in `face`: waiting cannot fail.
-        let _ = face.status.subscribe().wait_for(|status| status.ended).await;
-    };
     let mail = tokio::select! {
         dialled = dial(&shared, face.hashes.wire(), addr) => match dialled {
             Ok(new) => Mail::Connected(Box::new(new)),
             Err(why) => Mail::DialFailed { addr, why },
         },
-        () = stopped => return,
+        () = face.ended() => return,
     };
     // When the torrent is gone there is nobody left to tell.
     let _ = inbox.send(mail).await;

@@ -7,6 +7,7 @@ use super::clock::Clock;
 use super::gate::Gate;
 use super::tasks::Tasks;
 use super::torrent::{Face, Inbox};
+use super::trackers::TrackerClient;
 use crate::data::{BlockPool, Workers};
 use crate::session::Config;
 use crate::types::{InfoHash, PeerId};
@@ -41,6 +42,7 @@ pub(crate) struct Shared {
     pub(crate) budget: Budget,
     pub(crate) slots: Arc<Semaphore>,
     pub(crate) half_open: Arc<Semaphore>,
+    pub(crate) trackers: TrackerClient,
     pub(crate) http: Option<HttpConnections>,
     pub(crate) listen: OnceLock<Vec<SocketAddr>>,
     /// True once the session stops.
@@ -75,6 +77,7 @@ impl Shared {
             budget: Budget::new(config.receive_budget),
             slots: Arc::new(Semaphore::new(config.peers_max.min(Semaphore::MAX_PERMITS))),
             half_open: Arc::new(Semaphore::new(HALF_OPEN_MAX)),
+            trackers: TrackerClient::new(&config.client, super::entropy::seed()?),
             http,
             listen: OnceLock::new(),
             stop: watch::Sender::new(false),

@@ -124,8 +124,7 @@ impl TorrentHandle {
     /// are closed and nothing is written any more.
     pub async fn remove(self) {
         self.face.order(|orders| orders.stop = true);
-        // The sender lives in `self`: waiting cannot fail.
-        let _ = self.face.status.subscribe().wait_for(|status| status.ended).await;
+        self.face.ended().await;
     }
 
     /// Waits for `found`, the torrent's failure or its end, whichever is first.

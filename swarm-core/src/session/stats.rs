@@ -106,7 +106,7 @@ pub struct DialReport {
 impl TorrentStats {
     pub(crate) fn of(face: &Face) -> Self {
         let live = face.live();
-        let snapshot = live.snapshot.as_ref();
+        let snapshot = live.as_deref();
         let status = face.status.borrow();
         let pieces =
             status.metainfo.as_ref().map_or(0, |metainfo| metainfo.geometry().piece_count());

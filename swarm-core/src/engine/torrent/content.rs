@@ -7,26 +7,30 @@
 //! Not here: fetching and serving.
 
 use super::TorrentTask;
+use super::face::Face;
 use super::progress::Progress;
 use crate::data::check::{PieceState, ScanError};
 use crate::data::jobs::{CheckPieces, Stored};
 use crate::data::workers::{JobPanicked, Kind};
 use crate::data::Job;
 use crate::geometry::Geometry;
-use crate::metainfo::Metainfo;
+use crate::metainfo::{Magnet, Metainfo, PeerAddr};
 use crate::proto::event::Phase;
 use crate::proto::input::Input;
 use crate::session::{Error, Event, Mode, Selection};
 use crate::storage::{FsStorage, OpenError, Storage as _, StorageError};
-use crate::types::{Bitfield, Moment, PieceIndex};
+use crate::types::{Bitfield, FileIndex, Moment, PieceIndex, Untrusted};
 use bytes::Bytes;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 /// Bytes hashed by one job of a check, as far as pieces allow: progress comes this often.
 const CHECK_BYTES: u32 = 8 << 20;
+/// How long to look for the address of a named peer.
+const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Jobs of one check under way for each worker.
 const CHECKS_PER_WORKER: usize = 2;
 
@@ -94,11 +98,16 @@ pub(crate) fn open(
 impl TorrentTask {
     /// Starts on what is known.
     pub(super) fn begin(&mut self, now: Moment, opened: Option<Opened>, peers: Vec<SocketAddr>) {
+        self.show_now(now);
         if let Some(opened) = opened {
             self.on_opened(now, opened);
         }
         if !peers.is_empty() {
-            self.face.order(|orders| orders.peers = peers);
+            self.face.order(|orders| orders.peers.extend(peers));
+        }
+        if let Some(link) = self.link.as_ref().filter(|link| !link.peers().is_empty()) {
+            let look_up = look_up(self.face.clone(), link.peers().to_vec());
+            self.shared.tasks.spawn("look up peers", look_up);
         }
     }
 
@@ -131,6 +140,9 @@ impl TorrentTask {
     }
 
     fn open(&mut self, metainfo: Arc<Metainfo>) {
+        if let (Selection::All, Some(link)) = (&self.selection, &self.link) {
+            self.selection = selection_of(link, &metainfo);
+        }
         let (mode, selection) = (self.mode.clone(), self.selection.clone());
         let overwrite = self.overwrite;
         self.background(
@@ -153,7 +165,6 @@ impl TorrentTask {
             Some(Content { metainfo: metainfo.clone(), geometry, storage, progress, check });
         self.face.advance(|status| status.metainfo = Some(metainfo.clone()));
         self.face.tell(Event::Metadata(metainfo.clone()));
-        self.announce_from(&metainfo);
         self.feed(now, Input::Metainfo(metainfo));
         if matches!(self.mode, Mode::Seed { verified: true, .. }) {
             self.trust_all();
@@ -315,6 +326,31 @@ impl TorrentTask {
         self.face.advance(|status| status.outcome = Some(Err(error.clone())));
         self.face.tell(Event::Failed(error));
     }
+}
+
+/// Finds the addresses of the peers that a link names; a torrent that ends ends it.
+async fn look_up(face: Arc<Face>, peers: Vec<PeerAddr>) {
+    for peer in peers {
+        let ended = face.ended();
+        let found = tokio::net::lookup_host((peer.host.as_str(), peer.port));
+        let addrs = tokio::select! {
+            found = tokio::time::timeout(LOOK_UP_TIMEOUT, found) => found,
+            () = ended => return,
+        };
+        match addrs {
+            Ok(Ok(addrs)) => face.order(|orders| orders.peers.extend(addrs)),
+            _ => tracing::debug!(host = %Untrusted::new(&peer.host), "a peer's name is not known"),
+        }
+    }
+}
+
+/// The files that a link's `so=` chooses (BEP 53).
+fn selection_of(link: &Magnet, metainfo: &Metainfo) -> Selection {
+    if link.selection().is_none() {
+        return Selection::All;
+    }
+    let files = (0..).zip(metainfo.files()).map(|(index, _)| FileIndex::new(index));
+    Selection::Files(files.filter(|file| link.selects(*file)).collect())
 }
 
 impl Check {

@@ -10,8 +10,9 @@ use super::progress::Progress;
 use crate::engine::gate::Gate;
 use crate::metainfo::Metainfo;
 use crate::proto::event::Phase;
+use crate::proto::torrent::Snapshot;
 use crate::session::{Completed, Error, Event, Selection, SourceReport};
-use crate::types::{InfoHashes, Moment};
+use crate::types::InfoHashes;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -39,7 +40,7 @@ pub(crate) struct Face {
     /// Pieces hashed so far while checking.
     pub(crate) checked_pieces: AtomicU32,
     events: Mutex<Option<broadcast::Sender<Event>>>,
-    live: Mutex<Arc<Live>>,
+    live: Mutex<Option<Arc<Snapshot>>>,
     sources: Mutex<BTreeMap<String, SourceReport>>,
     orders: Mutex<Orders>,
     nudge: Notify,
@@ -56,13 +57,6 @@ pub(crate) struct Status {
     pub(crate) outcome: Option<Result<Completed, Error>>,
     /// The torrent's task is gone.
     pub(crate) ended: bool,
-}
-
-/// What changes all the time.
-#[derive(Clone, Debug)]
-pub(crate) struct Live {
-    pub(crate) at: Moment,
-    pub(crate) snapshot: Option<crate::proto::torrent::Snapshot>,
 }
 
 /// Orders that wait for the torrent's task. Later ones replace earlier ones.
@@ -92,7 +86,7 @@ impl Face {
             progress: OnceLock::new(),
             checked_pieces: AtomicU32::new(0),
             events: Mutex::new(Some(broadcast::Sender::new(EVENTS_KEPT))),
-            live: Mutex::new(Arc::new(Live { at: Moment::ZERO, snapshot: None })),
+            live: Mutex::default(),
             sources: Mutex::default(),
             orders: Mutex::default(),
             nudge: Notify::new(),
@@ -139,15 +133,15 @@ impl Face {
     }
 
     /// Replaces the snapshot.
-    pub(crate) fn show(&self, live: Live) {
-        let live = Arc::new(live);
-        let old = std::mem::replace(&mut *lock(&self.live), live);
+    pub(crate) fn show(&self, snapshot: Snapshot) {
+        let old = lock(&self.live).replace(Arc::new(snapshot));
+        // Outside the lock: it may be long.
         drop(old);
     }
 
-    /// The latest snapshot.
-    pub(crate) fn live(&self) -> Arc<Live> {
-        Arc::clone(&lock(&self.live))
+    /// The latest snapshot, once there is one.
+    pub(crate) fn live(&self) -> Option<Arc<Snapshot>> {
+        lock(&self.live).clone()
     }
 
     /// Changes what is known of a source of peers.
@@ -179,6 +173,12 @@ impl Face {
             status.outcome.get_or_insert(Err(Error::Stopped));
         });
         drop(lock(&self.events).take());
+    }
+
+    /// Waits until the torrent's task is gone.
+    pub(crate) async fn ended(&self) {
+        // The sender lives in `self`: waiting cannot fail.
+        let _ = self.status.subscribe().wait_for(|status| status.ended).await;
     }
 
     pub(crate) fn checked_pieces(&self) -> u32 {

@@ -21,10 +21,12 @@ mod show;
 pub(crate) use content::{Opened, open};
 pub(crate) use face::{Face, Orders, Status};
 
+use super::announcing::Trackers;
 use super::budget::Share;
 use super::peer::{Outbox, Report};
 use super::shared::Shared;
 use crate::data::{Job, PieceBuf};
+use crate::metainfo::Magnet;
 use crate::proto::input::{CloseReason, DialError, Direction, Input, Source};
 use crate::proto::torrent::{Config as CoreConfig, Params, Torrent};
 use crate::proto::PeerKey;
@@ -95,6 +97,8 @@ pub(crate) struct TorrentTask {
     core: Torrent,
     mode: Mode,
     selection: Selection,
+    /// The magnet link the torrent came from.
+    link: Option<Box<Magnet>>,
     overwrite: bool,
     started: Moment,
 
@@ -116,6 +120,9 @@ pub(crate) struct TorrentTask {
     pieces: BTreeMap<PieceIndex, PieceBuf>,
     content: Option<Content>,
     share: Option<Share>,
+    trackers: Option<Trackers>,
+    /// It was incomplete at some time, so its completion is news.
+    fetched: bool,
     shown: Moment,
     stopping: bool,
 }
@@ -137,6 +144,9 @@ impl TorrentTask {
         let Start { add, opened, face, mail, inbox, seed } = start;
         let now = shared.clock.now();
         let core = Torrent::new(params(&shared, &face, seed), now);
+        let (tiers, order) = (add.tracker_tiers(), add.tier_order());
+        let trackers = Trackers::start(&shared, &face, &inbox, (seed, &tiers, order));
+        let link = add.source.into_link();
         let (done_sender, done) = mpsc::channel(JOBS_MAX);
         let mut task = Self {
             shared,
@@ -144,6 +154,7 @@ impl TorrentTask {
             core,
             mode: add.mode,
             selection: add.selection,
+            link,
             overwrite: add.overwrite,
             started: now,
             inbox,
@@ -159,6 +170,8 @@ impl TorrentTask {
             pieces: BTreeMap::new(),
             content: None,
             share: None,
+            trackers,
+            fetched: false,
             shown: now,
             stopping: false,
         };

@@ -1,11 +1,12 @@
 //! What the torrent shows of itself: snapshots, and how a fetch ended.
 
 use super::content::Done;
-use super::face::Live;
 use super::TorrentTask;
 use crate::data::jobs::{StoreOutcome, Stored};
 use crate::proto::event::Phase;
-use crate::session::{Completed, Event, Mode};
+use crate::proto::announce::Status;
+use crate::proto::torrent::Snapshot;
+use crate::session::{Completed, Event};
 use crate::types::Moment;
 use std::time::Duration;
 
@@ -24,14 +25,28 @@ impl TorrentTask {
     pub(super) fn show_now(&mut self, now: Moment) {
         self.shown = now;
         let snapshot = self.core.snapshot(now);
-        self.report_to_trackers(&snapshot);
-        self.face.show(Live { at: now, snapshot: Some(snapshot) });
+        if let Some(trackers) = &self.trackers {
+            trackers.report(snapshot.phase, self.status(&snapshot));
+        }
+        self.face.show(snapshot);
+    }
+
+    /// The numbers that announces carry.
+    fn status(&self, snapshot: &Snapshot) -> Status {
+        let progress = self.content.as_ref().map(|content| &content.progress);
+        Status {
+            uploaded: snapshot.uploaded,
+            downloaded: snapshot.downloaded,
+            left: progress.map(|progress| progress.total_bytes() - progress.have_bytes()),
+            peers: snapshot.peers.len(),
+        }
     }
 
     /// Memory for pieces goes to those who fetch.
     pub(super) fn review_share(&mut self, phase: Phase) {
         match (phase, &self.share) {
             (Phase::Downloading, None) => {
+                self.fetched = true;
                 self.share = Some(self.shared.budget.join(self.face.clone()));
             }
             (Phase::Downloading, Some(_)) => {}
@@ -65,8 +80,10 @@ impl TorrentTask {
             }
         });
         if first {
-            if matches!(self.mode, Mode::Fetch { .. }) {
-                self.tell_trackers_completed();
+            if let Some(trackers) = &self.trackers
+                && self.fetched
+            {
+                trackers.completed();
             }
             self.face.tell(Event::Completed);
         }
