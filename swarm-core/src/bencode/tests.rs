@@ -163,8 +163,8 @@ fn the_encoder_sorts_keys_and_keeps_the_last_of_a_repeated_one() {
 enum Node {
     Int(i64),
     Bytes(Vec<u8>),
-    List(Vec<Node>),
-    Dict(std::collections::BTreeMap<Vec<u8>, Node>),
+    List(Vec<Self>),
+    Dict(std::collections::BTreeMap<Vec<u8>, Self>),
 }
 
 impl Node {
