@@ -5,6 +5,7 @@
 //! `deadline`, whichever is first, and say what time it is. Equal inputs at equal moments
 //! with an equal seed give equal outputs.
 
+pub mod announce;
 pub mod candidates;
 pub mod choker;
 pub mod event;

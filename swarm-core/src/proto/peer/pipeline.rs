@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_slow_peer_is_asked_for_little() {
-        assert!(settle(20_000, 50, 4096) <= 4);
+        assert!(settle(20_000, 1000, 4096) <= 4);
     }
 
     #[test]
