@@ -7,6 +7,8 @@ use crate::wire::Message;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+pub use crate::wire::Reserved;
+
 /// Something that happened. With `Torrent::receive`, the only way to change a `Torrent`.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -127,15 +129,6 @@ pub enum Direction {
     Outgoing,
     /// They did.
     Incoming,
-}
-
-/// What the handshake's reserved bytes promise, of what we know.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Reserved {
-    /// Fast extension (BEP 6).
-    pub fast: bool,
-    /// Extension protocol (BEP 10).
-    pub extended: bool,
 }
 
 /// Why a dial came to nothing.

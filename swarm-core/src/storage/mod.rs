@@ -2,9 +2,24 @@
 //!
 //! A storage sees one torrent as one run of bytes (see `geometry::Layout`) and hides files,
 //! folders, partial names and sparse holes behind it. It never decides what is valid.
+//!
+//! What is verified is not recorded yet: after a restart everything present is hashed again,
+//! holes skipped. A journal belongs beside [`Storage::sync`]: a piece may be recorded as
+//! verified once a `sync` that began after its `write_at` has returned, and never before.
+
+mod fs;
+mod mem;
+mod vectored;
+
+pub mod fault;
+
+pub(crate) use fs::Blueprint;
+pub use fs::{FsStorage, OpenError, available_bytes};
+pub use mem::MemStorage;
 
 use std::fmt;
-use std::io::{IoSlice, IoSliceMut};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::ops::Range;
 use std::path::PathBuf;
 
 /// Content of one torrent, addressed by offset in the torrent.
@@ -21,9 +36,12 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// When the system fails; a full disk is `ErrorKind::StorageFull`.
     fn write_at(&self, offset: u64, bufs: &[IoSlice<'_>]) -> Result<(), StorageError>;
 
-    /// Whether any byte of the range may be present: false lets a check skip holes and
-    /// missing files without reading.
-    fn may_hold(&self, range: std::ops::Range<u64>) -> bool;
+    /// What a byte range may hold, so that a check can skip holes and missing files.
+    fn presence(&self, range: Range<u64>) -> Presence;
+
+    /// Tells that this range will be read soon, so that the disk can start on it. Never blocks
+    /// for long; may do nothing.
+    fn will_read(&self, _range: Range<u64>) {}
 
     /// Forces what was written to the disk.
     ///
@@ -34,8 +52,19 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// All wanted content is verified: gives it its final name. Idempotent; reads go on working.
     ///
     /// # Errors
-    /// When a different file is in the way, or the system fails.
+    /// When a different file is in the way (`ErrorKind::AlreadyExists`), or the system fails.
     fn finish(&self) -> Result<(), StorageError>;
+}
+
+/// What a byte range of the torrent may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// Part of it is not there: a read would fail.
+    Missing,
+    /// It is there and reads as zeros: nothing but holes and pad files.
+    Zeros,
+    /// It is there; what it holds only a read can tell.
+    Data,
 }
 
 /// The local machine failed us, or is in the way.
@@ -48,5 +77,18 @@ pub struct StorageError {
     pub path: PathBuf,
     /// Why it failed.
     #[source]
-    pub source: std::io::Error,
+    pub source: io::Error,
+}
+
+impl StorageError {
+    /// What was tried on what, and why it failed.
+    pub fn new(op: &'static str, path: impl Into<PathBuf>, source: impl Into<io::Error>) -> Self {
+        Self { op, path: path.into(), source: source.into() }
+    }
+
+    /// Why it failed, as the system classes it.
+    #[must_use]
+    pub fn kind(&self) -> io::ErrorKind {
+        self.source.kind()
+    }
 }

@@ -13,3 +13,4 @@ pub use id::{IdError, InfoHash, InfoHashV2, InfoHashes, PeerId};
 pub use index::{BLOCK_SIZE, BlockIndex, BlockRef, FileIndex, PieceIndex, Span};
 pub use moment::Moment;
 pub use text::Untrusted;
+pub(crate) use text::is_unsafe_to_show;

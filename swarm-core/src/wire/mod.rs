@@ -2,6 +2,17 @@
 //!
 //! Decoders borrow, allocate nothing that the length on the wire decides alone, and never panic.
 
+pub mod extended;
+pub mod frame;
+pub mod handshake;
 pub mod message;
+pub mod tracker;
+pub mod tracker_http;
+pub mod tracker_udp;
+pub mod ut_metadata;
 
+pub use extended::{ExtendedHandshake, Extension, ExtensionIds};
+pub use frame::{FrameLimits, Malformed};
+pub use handshake::{Handshake, HandshakeProgress, NotAHandshake, Reserved};
 pub use message::Message;
+pub use ut_metadata::MetadataMessage;

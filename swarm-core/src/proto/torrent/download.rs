@@ -1,0 +1,321 @@
+//! Getting blocks: interest, requests, arrivals, verified pieces and blame.
+
+use super::super::event::Event;
+use super::super::input::{CloseReason, Verification};
+use super::super::output::Output;
+use super::super::peer::{self, Greeting, Holdings, Peer};
+use super::super::picker::{Pick, Received, Restriction, Speed};
+use super::super::{Disposition, PeerKey};
+use super::blame::Giver;
+use super::{GIVERS_MAX, Phase, Torrent};
+use crate::types::{BlockRef, Moment, PieceIndex, Span};
+use crate::wire::Message;
+use crate::wire::extended::{self, Extension};
+use std::time::Duration;
+
+/// A peer that delivers a piece within this time is given pieces of its own.
+const FAST_PIECE: Duration = Duration::from_secs(10);
+
+impl Torrent {
+    /// Tells the peer whether we want anything of it, when that changed.
+    pub(super) fn review_interest(&mut self, now: Moment, key: PeerKey) {
+        let (Some(content), Some(peer)) = (&self.content, self.peers.get_mut(&key)) else { return };
+        let Holdings::Known(have) = &peer.have else { return };
+        if peer.greeting == Greeting::Due {
+            return;
+        }
+        let wants = self.phase == Phase::Downloading && content.picker.is_interesting(have);
+        if wants != peer.download.interested {
+            peer.download.interested = wants;
+            let message = if wants { Message::Interested } else { Message::NotInterested };
+            self.send(now, key, message);
+        }
+        self.refill(now, key);
+    }
+
+    pub(super) fn review_all(&mut self, now: Moment) {
+        let keys: Vec<PeerKey> = self.peers.keys().copied().collect();
+        for key in keys {
+            self.review_interest(now, key);
+        }
+    }
+
+    pub(super) fn refill_all(&mut self, now: Moment) {
+        if self.phase != Phase::Downloading {
+            return;
+        }
+        let keys: Vec<PeerKey> = self.peers.keys().copied().collect();
+        for key in keys {
+            self.refill(now, key);
+        }
+    }
+
+    /// Asks the peer for as many blocks as its pipeline has room for.
+    pub(super) fn refill(&mut self, now: Moment, key: PeerKey) {
+        let (Some(content), Some(peer)) = (&mut self.content, self.peers.get_mut(&key)) else {
+            return;
+        };
+        let download = &mut peer.download;
+        if self.phase != Phase::Downloading || !download.interested {
+            return;
+        }
+        let room = download.pipeline.room();
+        let Holdings::Known(have) = &peer.have else { return };
+        if room == 0 || (download.choked && download.allowed.is_empty()) {
+            return;
+        }
+        let speed = if download.pipeline.is_snubbed() {
+            Speed::Snubbed
+        } else if download.meter.rate(now).saturating_mul(FAST_PIECE.as_secs())
+            >= u64::from(content.geometry.piece_length())
+        {
+            Speed::Fast
+        } else {
+            Speed::Slow
+        };
+        let pick = Pick {
+            peer: key,
+            have,
+            room,
+            speed,
+            allowed: download.choked.then_some(&download.allowed[..]),
+            suggested: &download.suggested,
+        };
+        content.picker.pick(pick, &mut self.picks);
+        for block in self.picks.drain(..) {
+            download.pipeline.requested(now, block);
+            peer.times.spoke = now;
+            let message = Message::Request(content.geometry.span_of(block));
+            self.outbox.push_back(Output::Send { peer: key, message });
+        }
+    }
+
+    pub(super) fn on_progress(&mut self, now: Moment, key: PeerKey, bytes: u64) {
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        if peer.download.meter.total() == 0 && bytes > 0 {
+            self.totals.useful_peers += 1;
+        }
+        peer.times.heard = now;
+        peer.download.meter.add(now, bytes);
+        peer.download.pipeline.progressed(now);
+        self.totals.downloaded += bytes;
+    }
+
+    pub(super) fn on_block(&mut self, now: Moment, key: PeerKey, span: Span) -> Disposition {
+        let (Some(content), Some(peer)) = (&mut self.content, self.peers.get_mut(&key)) else {
+            return Disposition::Drop;
+        };
+        peer.times.heard = now;
+        let Some(block) = content.geometry.block_of(span) else {
+            self.totals.wasted += u64::from(span.length);
+            self.disconnect(now, key, CloseReason::Misbehaved);
+            return Disposition::Drop;
+        };
+        if !peer.download.pipeline.answered(now, block) {
+            self.on_unrequested(now, key, span);
+            return Disposition::Drop;
+        }
+        let received = content.picker.received(key, block);
+        let Received::Keep { complete, cancel } = received else {
+            self.totals.wasted += u64::from(span.length);
+            self.refill(now, key);
+            return Disposition::Drop;
+        };
+        let giver = Giver { key, addr: peer.addr, id: peer.id };
+        if content.givers.insert(key, giver).is_none() && content.givers.len() > GIVERS_MAX {
+            content.givers.pop_first();
+        }
+        for other in cancel {
+            self.cancel(now, other, block, span);
+        }
+        if complete {
+            let digests = self.blame.is_suspect(block.piece);
+            self.outbox.push_back(Output::Verify { piece: block.piece, digests });
+        }
+        self.refill(now, key);
+        Disposition::Keep
+    }
+
+    /// Takes back a request that another peer has answered.
+    fn cancel(&mut self, now: Moment, key: PeerKey, block: BlockRef, span: Span) {
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        if peer.download.pipeline.withdrawn(block) {
+            peer.floods.pardon(1);
+            self.send(now, key, Message::Cancel(span));
+            self.refill(now, key);
+        }
+    }
+
+    /// A block nobody waits for. One may cross our cancel or come after we gave up on it;
+    /// beyond those the peer is pushing data at us.
+    fn on_unrequested(&mut self, now: Moment, key: PeerKey, span: Span) {
+        self.totals.wasted += u64::from(span.length);
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        if peer.floods.unrequested() > peer::UNREQUESTED_MAX {
+            self.disconnect(now, key, CloseReason::Misbehaved);
+        }
+    }
+
+    pub(super) fn on_choke(&mut self, now: Moment, key: PeerKey) {
+        let (Some(content), Some(peer)) = (&mut self.content, self.peers.get_mut(&key)) else {
+            return;
+        };
+        peer.download.choked = true;
+        // With the fast extension each request is answered or rejected by name; without it
+        // a choke drops them all (BEP 3, BEP 6).
+        if !peer.wire.reserved.fast {
+            give_up_owed(&mut content.picker, peer);
+            self.refill_all(now);
+        }
+    }
+
+    pub(super) fn on_unchoke(&mut self, now: Moment, key: PeerKey) {
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        peer.download.choked = false;
+        self.next_tick = self.next_tick.min(now + super::tick::BUSY);
+        self.refill(now, key);
+    }
+
+    pub(super) fn on_reject(&mut self, key: PeerKey, span: Span) {
+        let (Some(content), Some(peer)) = (&mut self.content, self.peers.get_mut(&key)) else {
+            return;
+        };
+        let Some(block) = content.geometry.block_of(span) else { return };
+        // A piece granted while choked and then refused is no longer granted.
+        peer.download.allowed.retain(|piece| *piece != span.piece || !peer.download.choked);
+        if peer.download.pipeline.withdrawn(block) {
+            content.picker.returned(key, block);
+        }
+        // Asking again at once could go round in circles: the next tick does.
+    }
+
+    /// The peer owes blocks and delivers nothing: others get them.
+    pub(super) fn snub(&mut self, now: Moment, key: PeerKey) {
+        let (Some(content), Some(peer)) = (&mut self.content, self.peers.get_mut(&key)) else {
+            return;
+        };
+        let geometry = content.geometry;
+        let given_up = peer.download.pipeline.snub();
+        peer.floods.pardon(u32::try_from(given_up.len()).unwrap_or(u32::MAX));
+        for block in given_up {
+            content.picker.returned(key, block);
+            let message = Message::Cancel(geometry.span_of(block));
+            self.outbox.push_back(Output::Send { peer: key, message });
+        }
+        peer.times.spoke = now;
+        self.refill_all(now);
+    }
+
+    pub(super) fn on_verified(
+        &mut self,
+        now: Moment,
+        piece: PieceIndex,
+        outcome: Verification,
+        digests: &[u64],
+    ) {
+        match outcome {
+            Verification::Good => self.on_piece_good(now, piece, digests),
+            Verification::Bad => self.on_piece_bad(now, piece, digests),
+            Verification::NotWritten => self.stop(now, Phase::Failed),
+        }
+    }
+
+    fn on_piece_good(&mut self, now: Moment, piece: PieceIndex, digests: &[u64]) {
+        let Some(content) = &mut self.content else { return };
+        content.picker.verified(piece);
+        let complete = content.picker.is_complete();
+        self.emit(Event::PieceDone { piece });
+        for liar in self.blame.verified(piece, digests) {
+            self.ban(now, liar);
+        }
+        let lacking: Vec<PeerKey> = self
+            .peers
+            .values()
+            .filter(|peer| {
+                peer.greeting != Greeting::Due
+                    && peer.known().is_some_and(|have| !have.contains(piece))
+            })
+            .map(|peer| peer.key)
+            .collect();
+        for key in lacking {
+            self.send(now, key, Message::Have(piece));
+        }
+        if complete && self.phase == Phase::Downloading {
+            self.on_complete(now);
+        } else {
+            self.refill_all(now);
+        }
+    }
+
+    fn on_complete(&mut self, now: Moment) {
+        self.enter(Phase::Seeding);
+        self.review_all(now);
+        self.drop_redundant(now);
+        self.rechoke(now);
+    }
+
+    /// Two seeds have nothing to say to each other.
+    pub(super) fn drop_redundant(&mut self, now: Moment) {
+        if self.phase != Phase::Seeding
+            || !self.content.as_ref().is_some_and(|content| content.picker.have().is_all())
+        {
+            return;
+        }
+        let seeds: Vec<PeerKey> = self
+            .peers
+            .values()
+            .filter(|peer| peer.wire.upload_only || peer.known().is_some_and(|have| have.is_all()))
+            .filter(|peer| !peer.upload.interested)
+            .map(|peer| peer.key)
+            .collect();
+        for key in seeds {
+            self.disconnect(now, key, CloseReason::Redundant);
+        }
+    }
+
+    fn on_piece_bad(&mut self, now: Moment, piece: PieceIndex, digests: &[u64]) {
+        let Some(content) = &mut self.content else { return };
+        let givers: Vec<Giver> = content
+            .picker
+            .failed(piece)
+            .into_iter()
+            .filter_map(|key| content.givers.get(&key).copied())
+            .collect();
+        self.totals.wasted += u64::from(content.geometry.piece_size(piece));
+        self.emit(Event::PieceFailed { piece });
+        let liar = self.blame.failed(piece, &givers, digests);
+        if let Some(liar) = liar {
+            self.ban(now, liar);
+        } else if let Some(content) = &mut self.content {
+            // From one peer alone the next failure names its liar, and a success names
+            // those of this one.
+            content.picker.restrict(piece, Restriction::OneAtATime);
+        }
+        self.refill_all(now);
+    }
+
+    /// The piece cannot be read any more: it is offered to nobody.
+    pub(super) fn withdraw(&mut self, now: Moment, piece: PieceIndex) {
+        let Some(content) = &mut self.content else { return };
+        if !content.withdrawn.insert(piece) {
+            return;
+        }
+        let told: Vec<(PeerKey, u8)> = self
+            .peers
+            .values()
+            .filter_map(|peer| peer.wire.ids.id_of(Extension::LtDonthave).map(|id| (peer.key, id)))
+            .collect();
+        for (key, id) in told {
+            let payload = extended::encode_donthave(piece);
+            self.send(now, key, Message::Extended { id, payload });
+        }
+    }
+}
+
+pub(super) fn give_up_owed(picker: &mut super::Picker, peer: &mut Peer) {
+    let owed = peer.download.pipeline.take_all();
+    peer.floods.pardon(u32::try_from(owed.len()).unwrap_or(u32::MAX));
+    for block in owed {
+        picker.returned(peer.key, block);
+    }
+}

@@ -1,0 +1,162 @@
+//! The extension protocol (BEP 10) and what rides on it: metadata exchange (BEP 9),
+//! upload-only peers (BEP 21), pieces taken back (BEP 54).
+
+use super::super::PeerKey;
+use super::super::input::{CloseReason, Direction};
+use super::super::output::Output;
+use super::super::peer::serving;
+use super::blame::Giver;
+use super::metadata::Step;
+use super::{Phase, Torrent};
+use crate::types::Moment;
+use crate::wire::Message;
+use crate::wire::extended::{self, ExtendedHandshake, Extension, ExtensionIds};
+use crate::wire::ut_metadata::{METADATA_PIECE_LEN, MetadataMessage};
+use bytes::Bytes;
+use std::net::SocketAddr;
+
+/// The extensions we speak.
+const SPOKEN: [Extension; 3] =
+    [Extension::UtMetadata, Extension::LtDonthave, Extension::UploadOnly];
+
+impl Torrent {
+    /// What we say of ourselves to this peer.
+    pub(super) fn extended_handshake(&self, key: PeerKey) -> Bytes {
+        let metadata_size = self
+            .content
+            .as_ref()
+            .and_then(|content| u32::try_from(content.metainfo.info_bytes().len()).ok());
+        let upload_only = self.phase == Phase::Seeding
+            && self.content.as_ref().is_some_and(|content| content.picker.have().is_all());
+        ExtendedHandshake {
+            ids: ExtensionIds::local(&SPOKEN),
+            metadata_size,
+            reqq: Some(serving::QUEUE_MAX),
+            client: Some(self.params.client.clone()),
+            port: self.params.listen_port,
+            your_ip: self.peers.get(&key).map(|peer| peer.addr.ip().to_canonical()),
+            upload_only: upload_only.then_some(true),
+        }
+        .encode()
+    }
+
+    pub(super) fn on_extended(&mut self, now: Moment, key: PeerKey, id: u8, payload: &Bytes) {
+        if id == extended::HANDSHAKE_ID {
+            self.on_extended_handshake(now, key, payload);
+            return;
+        }
+        // An id that we never gave is harmless.
+        match Extension::from_local_id(id) {
+            Some(Extension::UtMetadata) => self.on_ut_metadata(now, key, payload),
+            Some(Extension::LtDonthave) => match extended::decode_donthave(payload) {
+                Some(piece) => self.on_dont_have(now, key, piece),
+                None => self.disconnect(now, key, CloseReason::Malformed),
+            },
+            Some(Extension::UploadOnly) => {
+                let said = extended::decode_upload_only(payload);
+                if let (Some(peer), Some(upload_only)) = (self.peers.get_mut(&key), said) {
+                    peer.wire.upload_only = upload_only;
+                    self.drop_redundant(now);
+                }
+            }
+            Some(Extension::UtPex) | None => {}
+        }
+    }
+
+    fn on_extended_handshake(&mut self, now: Moment, key: PeerKey, payload: &Bytes) {
+        let Ok(said) = ExtendedHandshake::decode(payload) else {
+            self.disconnect(now, key, CloseReason::Malformed);
+            return;
+        };
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        if let Some(reqq) = said.reqq {
+            peer.download.pipeline.set_reqq(reqq.into());
+        }
+        peer.wire.ids.update(&said.ids);
+        peer.wire.metadata_size = said.metadata_size.or(peer.wire.metadata_size);
+        peer.wire.upload_only = said.upload_only.unwrap_or(peer.wire.upload_only);
+        peer.wire.client = said.client.or_else(|| peer.wire.client.take());
+        if peer.direction == Direction::Incoming {
+            peer.listens_at = said.port.map(|port| SocketAddr::new(peer.addr.ip(), port));
+        }
+        if self.phase == Phase::Metadata {
+            self.ask_metadata(now, key);
+        }
+        self.drop_redundant(now);
+    }
+
+    /// Begins or goes on fetching the metadata from every peer that offers it.
+    pub(super) fn seek_metadata(&mut self, now: Moment) {
+        self.metadata.expire(now);
+        let keys: Vec<PeerKey> = self.peers.keys().copied().collect();
+        for key in keys {
+            self.ask_metadata(now, key);
+        }
+    }
+
+    fn ask_metadata(&mut self, now: Moment, key: PeerKey) {
+        let Some(peer) = self.peers.get(&key) else { return };
+        let (Some(id), Some(size)) =
+            (peer.wire.ids.id_of(Extension::UtMetadata), peer.wire.metadata_size)
+        else {
+            return;
+        };
+        self.metadata.begin(now, key, size);
+        for piece in self.metadata.ask(key) {
+            let payload = MetadataMessage::Request { piece }.encode();
+            self.send(now, key, Message::Extended { id, payload });
+        }
+    }
+
+    fn on_ut_metadata(&mut self, now: Moment, key: PeerKey, payload: &Bytes) {
+        let Ok(message) = MetadataMessage::decode(payload) else {
+            self.disconnect(now, key, CloseReason::Malformed);
+            return;
+        };
+        match message {
+            MetadataMessage::Request { piece } => self.serve_metadata(now, key, piece),
+            MetadataMessage::Reject { .. } => self.metadata.give_up(key),
+            MetadataMessage::Data { piece, bytes, .. } => {
+                match self.metadata.received(now, key, piece, &bytes) {
+                    Step::Ignored | Step::Refused => {}
+                    Step::More => self.ask_metadata(now, key),
+                    Step::Whole(info) => self.outbox.push_back(Output::Metadata { info }),
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn serve_metadata(&mut self, now: Moment, key: PeerKey, piece: u32) {
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        let Some(id) = peer.wire.ids.id_of(Extension::UtMetadata) else { return };
+        let allowed = peer.floods.metadata.allow(now);
+        let info = self.content.as_ref().map(|content| content.metainfo.info_bytes());
+        let chunk = info.filter(|_| allowed).and_then(|info| {
+            let start = usize::try_from(u64::from(piece) * u64::from(METADATA_PIECE_LEN)).ok()?;
+            let end = info.len().min(start.checked_add(METADATA_PIECE_LEN as usize)?);
+            (start < end).then(|| (info.slice(start..end), info.len()))
+        });
+        let answer = match chunk {
+            Some((bytes, total)) => {
+                let total_size = u32::try_from(total).unwrap_or(u32::MAX);
+                MetadataMessage::Data { piece, total_size, bytes }
+            }
+            None => MetadataMessage::Reject { piece },
+        };
+        let payload = answer.encode();
+        self.send(now, key, Message::Extended { id, payload });
+    }
+
+    /// The dictionary was not what the torrent's name promises: one peer gave it all.
+    pub(super) fn on_metadata_refused(&mut self, now: Moment) {
+        let liar = self.metadata.refused().and_then(|key| self.peers.get(&key));
+        if let Some(giver) = liar.map(|peer| Giver { key: peer.key, addr: peer.addr, id: peer.id })
+        {
+            self.ban(now, giver);
+        }
+        if self.phase == Phase::Metadata {
+            self.seek_metadata(now);
+        }
+    }
+}

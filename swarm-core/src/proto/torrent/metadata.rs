@@ -1,0 +1,170 @@
+//! Fetching the `info` dictionary from peers (BEP 9).
+//!
+//! Each attempt takes the whole dictionary from one peer, so that a wrong one has one giver
+//! and no liar can spoil what an honest peer sent. A few attempts run side by side; the
+//! first right one wins. Buffers grow with what has arrived, never with what is promised.
+//!
+//! Not here: checking the hash and parsing (the driver's, see `Output::Metadata`).
+
+use super::super::PeerKey;
+use crate::types::Moment;
+use crate::wire::ut_metadata::{METADATA_MAX, METADATA_PIECE_LEN};
+use bytes::{Bytes, BytesMut};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Peers asked at the same time.
+const ATTEMPTS_MAX: usize = 3;
+/// Pieces asked of one peer at the same time.
+const IN_FLIGHT: u32 = 8;
+/// A peer that has not answered for this long makes room for another.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What is being fetched from whom.
+#[derive(Debug, Default)]
+pub(crate) struct MetadataFetch {
+    attempts: BTreeMap<PeerKey, Attempt>,
+    /// The peer whose dictionary the driver is checking.
+    offered: Option<PeerKey>,
+}
+
+#[derive(Debug)]
+struct Attempt {
+    size: u32,
+    received: BytesMut,
+    asked: u32,
+    heard: Moment,
+}
+
+impl MetadataFetch {
+    /// Begins with a peer that offers `size` bytes; true when it is to be asked with `ask`.
+    pub(crate) fn begin(&mut self, now: Moment, peer: PeerKey, size: u32) -> bool {
+        if self.attempts.len() >= ATTEMPTS_MAX
+            || self.offered.is_some()
+            || self.attempts.contains_key(&peer)
+            || !(1..=METADATA_MAX).contains(&size)
+        {
+            return false;
+        }
+        let attempt = Attempt { size, received: BytesMut::new(), asked: 0, heard: now };
+        self.attempts.insert(peer, attempt);
+        true
+    }
+
+    /// The metadata pieces to ask the peer for now.
+    pub(crate) fn ask(&mut self, peer: PeerKey) -> std::ops::Range<u32> {
+        let Some(attempt) = self.attempts.get_mut(&peer) else { return 0..0 };
+        let from = attempt.asked;
+        let arrived = attempt.received_pieces();
+        attempt.asked = attempt.pieces().min(arrived + IN_FLIGHT).max(from);
+        from..attempt.asked
+    }
+
+    /// A piece came. Pieces are taken in order; anything else ends the attempt.
+    pub(crate) fn received(&mut self, now: Moment, peer: PeerKey, piece: u32, data: &[u8]) -> Step {
+        let Some(attempt) = self.attempts.get_mut(&peer) else { return Step::Ignored };
+        let due = (attempt.size - attempt.received_len()).min(METADATA_PIECE_LEN);
+        if piece != attempt.received_pieces() || u32::try_from(data.len()) != Ok(due) {
+            self.attempts.remove(&peer);
+            return Step::Refused;
+        }
+        attempt.heard = now;
+        attempt.received.extend_from_slice(data);
+        if attempt.received_len() < attempt.size {
+            return Step::More;
+        }
+        let info = attempt.received.split().freeze();
+        self.attempts.remove(&peer);
+        if self.offered.is_some() {
+            return Step::Ignored;
+        }
+        self.offered = Some(peer);
+        Step::Whole(info)
+    }
+
+    /// The peer will not give it, or is gone.
+    pub(crate) fn give_up(&mut self, peer: PeerKey) {
+        self.attempts.remove(&peer);
+    }
+
+    /// The dictionary offered last was wrong: who gave it.
+    pub(crate) fn refused(&mut self) -> Option<PeerKey> {
+        self.offered.take()
+    }
+
+    /// Drops attempts that have gone silent.
+    pub(crate) fn expire(&mut self, now: Moment) {
+        self.attempts.retain(|_, attempt| now - attempt.heard < PATIENCE);
+    }
+}
+
+/// What a metadata piece led to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Not from a running attempt.
+    Ignored,
+    /// Not the piece that was due: the attempt is over.
+    Refused,
+    /// Taken; ask for more.
+    More,
+    /// The dictionary is whole.
+    Whole(Bytes),
+}
+
+impl Attempt {
+    fn received_len(&self) -> u32 {
+        u32::try_from(self.received.len()).unwrap_or(u32::MAX)
+    }
+
+    fn received_pieces(&self) -> u32 {
+        self.received_len() / METADATA_PIECE_LEN
+    }
+
+    fn pieces(&self) -> u32 {
+        self.size.div_ceil(METADATA_PIECE_LEN)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: PeerKey = PeerKey(1);
+    const NOW: Moment = Moment::ZERO;
+
+    #[test]
+    fn a_dictionary_is_put_together_in_order() {
+        let mut fetch = MetadataFetch::default();
+        assert!(fetch.begin(NOW, A, METADATA_PIECE_LEN + 5));
+        assert_eq!(fetch.ask(A), 0..2);
+        assert_eq!(fetch.received(NOW, A, 0, &[7; 16384]), Step::More);
+        let Step::Whole(info) = fetch.received(NOW, A, 1, &[8; 5]) else { panic!("not whole") };
+        assert_eq!(info.len(), 16389);
+        assert_eq!(fetch.refused(), Some(A));
+    }
+
+    #[test]
+    fn absurd_sizes_and_wrong_pieces_are_refused() {
+        let mut fetch = MetadataFetch::default();
+        assert!(!fetch.begin(NOW, A, 0));
+        assert!(!fetch.begin(NOW, A, METADATA_MAX + 1));
+        assert!(fetch.begin(NOW, A, 100));
+        assert_eq!(fetch.received(NOW, A, 0, &[1; 99]), Step::Refused);
+        assert!(fetch.begin(NOW, A, METADATA_MAX));
+        assert_eq!(fetch.ask(A), 0..IN_FLIGHT);
+        assert_eq!(fetch.received(NOW, A, 1, &[1; 16384]), Step::Refused);
+        assert_eq!(fetch.received(NOW, A, 0, &[1; 16384]), Step::Ignored);
+    }
+
+    #[test]
+    fn few_peers_are_asked_at_once_and_silent_ones_make_room() {
+        let mut fetch = MetadataFetch::default();
+        for key in 0..3 {
+            assert!(fetch.begin(NOW, PeerKey(key), 100));
+        }
+        assert!(!fetch.begin(NOW, PeerKey(9), 100));
+        let later = NOW + PATIENCE;
+        fetch.expire(later);
+        assert!(fetch.begin(later, PeerKey(9), 100));
+    }
+}

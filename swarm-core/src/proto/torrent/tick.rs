@@ -1,0 +1,94 @@
+//! What time alone brings: timeouts, keep-alives, pipeline depths, choke rounds.
+//!
+//! Ticks come four times a second while blocks move, and as rarely as timeouts allow when
+//! nothing does.
+
+use super::super::PeerKey;
+use super::super::input::CloseReason;
+use super::super::peer::{IDLE_TIMEOUT, KEEP_ALIVE, Peer, USELESS_TIMEOUT};
+use super::{Phase, Torrent};
+use crate::types::Moment;
+use crate::wire::Message;
+use std::time::Duration;
+
+/// Between two ticks while blocks move.
+pub(super) const BUSY: Duration = Duration::from_millis(250);
+/// Between two ticks while peers are connected and nothing moves.
+const QUIET: Duration = Duration::from_secs(10);
+
+enum Due {
+    Close(CloseReason),
+    KeepAlive,
+    Snub,
+}
+
+impl Torrent {
+    pub(super) fn tick(&mut self, now: Moment) {
+        self.next_tick = Moment::NEVER;
+        if !self.is_active() {
+            return;
+        }
+        let keys: Vec<PeerKey> = self.peers.keys().copied().collect();
+        for key in keys {
+            self.tick_peer(now, key);
+        }
+        if now >= self.choker.deadline() && !self.peers.is_empty() {
+            self.rechoke(now);
+        }
+        if self.phase == Phase::Metadata {
+            self.seek_metadata(now);
+        }
+        self.dial(now);
+        self.next_tick = self.pace(now);
+    }
+
+    fn tick_peer(&mut self, now: Moment, key: PeerKey) {
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        if peer.upload.interested || peer.download.interested || self.phase == Phase::Metadata {
+            peer.times.useful = now;
+        }
+        let rate = peer.download.meter.rate(now);
+        peer.download.pipeline.tune(rate);
+        match due(now, peer) {
+            Some(Due::Close(why)) => self.disconnect(now, key, why),
+            Some(Due::KeepAlive) => self.send(now, key, Message::KeepAlive),
+            Some(Due::Snub) => self.snub(now, key),
+            None => {}
+        }
+        self.review_interest(now, key);
+    }
+
+    fn pace(&self, now: Moment) -> Moment {
+        if self.peers.is_empty() {
+            return Moment::NEVER;
+        }
+        let busy = self.peers.values().any(|peer| {
+            peer.is_busy()
+                || (self.phase == Phase::Downloading
+                    && peer.download.interested
+                    && !peer.download.choked)
+        });
+        if busy || self.phase == Phase::Metadata {
+            return now + BUSY;
+        }
+        let timeouts = self.peers.values().map(Peer::deadline).min().unwrap_or(Moment::NEVER);
+        let waiting = self.peers.values().any(|peer| peer.upload.interested);
+        let choker = if waiting { self.choker.deadline() } else { Moment::NEVER };
+        timeouts.min(choker).min(now + QUIET).max(now + BUSY)
+    }
+}
+
+fn due(now: Moment, peer: &Peer) -> Option<Due> {
+    let times = &peer.times;
+    if now - times.heard >= IDLE_TIMEOUT {
+        Some(Due::Close(CloseReason::Idle))
+    } else if now - times.useful >= USELESS_TIMEOUT {
+        Some(Due::Close(CloseReason::Redundant))
+    } else if peer.download.pipeline.snub_at().is_some_and(|at| now >= at) {
+        Some(Due::Snub)
+    } else if now - times.spoke >= KEEP_ALIVE {
+        Some(Due::KeepAlive)
+    } else {
+        None
+    }
+}

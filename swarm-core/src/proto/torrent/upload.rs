@@ -1,0 +1,206 @@
+//! Giving blocks: whom we serve, what they asked for, in what order it leaves.
+
+use super::super::PeerKey;
+use super::super::choker::{self, Mode};
+use super::super::input::CloseReason;
+use super::super::output::Output;
+use super::super::peer::{self, Greeting, Peer, Slot, serving};
+use super::{Content, Phase, Torrent};
+use crate::types::{BLOCK_SIZE, Moment, Span};
+use crate::wire::Message;
+
+/// Least of the send budget a served peer is given, bytes.
+const SHARE_MIN: u64 = 64 * 1024;
+/// Requests for allowed-fast pieces served while choked: so many times each piece's blocks.
+const ALLOWED_REPEATS: u32 = 3;
+
+impl Torrent {
+    pub(super) fn on_interest(&mut self, now: Moment, key: PeerKey, interested: bool) {
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        if std::mem::replace(&mut peer.upload.interested, interested) != interested {
+            self.rechoke(now);
+        }
+    }
+
+    /// Asks the choker whom to serve, and does so.
+    pub(super) fn rechoke(&mut self, now: Moment) {
+        let mode = match self.phase {
+            Phase::Seeding => Mode::Seed,
+            Phase::Downloading => Mode::Leech,
+            _ => return,
+        };
+        let peers: Vec<choker::Candidate> = self
+            .peers
+            .values()
+            .filter(|peer| peer.greeting != Greeting::Due)
+            .map(|peer| contender(now, peer))
+            .collect();
+        let round = self.choker.round(now, mode, &peers);
+        for key in round.choke {
+            self.choke(now, key);
+        }
+        for key in round.unchoke {
+            self.unchoke(now, key);
+        }
+    }
+
+    fn unchoke(&mut self, now: Moment, key: PeerKey) {
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        peer.upload.slot = Slot::Unchoked { total_before: peer.upload.meter.total() };
+        peer.upload.allowed_served = 0;
+        self.send(now, key, Message::Unchoke);
+    }
+
+    fn choke(&mut self, now: Moment, key: PeerKey) {
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        peer.upload.slot = Slot::Choked { since: now };
+        let fast = peer.wire.reserved.fast;
+        let allowed = &peer.upload.allowed;
+        let dropped = peer.upload.serving.clear(|span| fast && allowed.contains(&span.piece));
+        self.send(now, key, Message::Choke);
+        // With the fast extension every request has an answer (BEP 6).
+        for span in dropped.into_iter().filter(|_| fast) {
+            self.send(now, key, Message::Reject(span));
+        }
+    }
+
+    pub(super) fn on_request(&mut self, now: Moment, key: PeerKey, span: Span) {
+        let (Some(content), Some(peer)) = (&self.content, self.peers.get_mut(&key)) else { return };
+        match judge(now, content, peer, span) {
+            Verdict::Serve => self.pump(now, key),
+            Verdict::Early => self.reject(now, key, span),
+            Verdict::Invalid => {
+                peer.upload.serving.invalid += 1;
+                if peer.upload.serving.invalid > serving::INVALID_MAX {
+                    self.disconnect(now, key, CloseReason::Misbehaved);
+                } else {
+                    self.reject(now, key, span);
+                }
+            }
+        }
+    }
+
+    fn reject(&mut self, now: Moment, key: PeerKey, span: Span) {
+        if self.peers.get(&key).is_some_and(|peer| peer.wire.reserved.fast) {
+            self.send(now, key, Message::Reject(span));
+        }
+    }
+
+    pub(super) fn on_cancel(&mut self, now: Moment, key: PeerKey, span: Span) {
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        if peer.upload.serving.cancel(span) {
+            self.reject(now, key, span);
+        }
+    }
+
+    /// Hands the driver what the peer's window and the send budget have room for.
+    fn pump(&mut self, now: Moment, key: PeerKey) {
+        let served = self.peers.values().filter(|peer| peer.is_unchoked()).count().max(1);
+        let budget = self.params.config.send_budget;
+        let fair = (budget / u64::try_from(served).unwrap_or(u64::MAX)).max(SHARE_MIN);
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        let rate = peer.upload.meter.rate(now);
+        while self.sending < budget {
+            let Some(span) = peer.upload.serving.next(rate, fair) else { return };
+            self.sending += u64::from(span.length);
+            peer.times.spoke = now;
+            self.outbox.push_back(Output::Serve { peer: key, span });
+        }
+        if peer.upload.serving.is_waiting() && !self.starved.contains(&key) {
+            self.starved.push_back(key);
+        }
+    }
+
+    /// The send budget has room again: those who waited for it come first.
+    pub(super) fn pump_starved(&mut self, now: Moment) {
+        for _ in 0..self.starved.len() {
+            if self.sending >= self.params.config.send_budget {
+                return;
+            }
+            if let Some(key) = self.starved.pop_front() {
+                self.pump(now, key);
+            }
+        }
+    }
+
+    pub(super) fn on_sent(&mut self, now: Moment, key: PeerKey, span: Span) {
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        peer.upload.serving.done(span);
+        peer.upload.meter.add(now, u64::from(span.length));
+        peer.times.spoke = now;
+        self.sending = self.sending.saturating_sub(u64::from(span.length));
+        self.totals.uploaded += u64::from(span.length);
+        self.pump_starved(now);
+        self.pump(now, key);
+    }
+
+    pub(super) fn on_serve_failed(&mut self, now: Moment, key: PeerKey, span: Span) {
+        self.withdraw(now, span.piece);
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        peer.upload.serving.done(span);
+        self.sending = self.sending.saturating_sub(u64::from(span.length));
+        if peer.wire.reserved.fast {
+            self.send(now, key, Message::Reject(span));
+        } else {
+            // It would wait for ever: without the fast extension there is no way to say no.
+            self.disconnect(now, key, CloseReason::Stopping);
+        }
+        self.pump_starved(now);
+    }
+}
+
+enum Verdict {
+    Serve,
+    /// Sent before it could know that we choked it, or that the queue is full.
+    Early,
+    Invalid,
+}
+
+/// Whether a request is served; if so it is queued.
+fn judge(now: Moment, content: &Content, peer: &mut Peer, span: Span) -> Verdict {
+    let valid = content.geometry.contains(span)
+        && span.length <= BLOCK_SIZE
+        && content.picker.have().contains(span.piece)
+        && !content.withdrawn.contains(&span.piece);
+    if !valid {
+        return Verdict::Invalid;
+    }
+    if let Slot::Choked { since } = peer.upload.slot {
+        let upload = &mut peer.upload;
+        let limit = content
+            .geometry
+            .blocks_per_piece()
+            .saturating_mul(ALLOWED_REPEATS)
+            .saturating_mul(u32::try_from(upload.allowed.len()).unwrap_or(u32::MAX));
+        let granted = upload.allowed.contains(&span.piece) && upload.allowed_served < limit;
+        if !granted {
+            let grace = now - since < peer::CHOKE_GRACE;
+            return if grace { Verdict::Early } else { Verdict::Invalid };
+        }
+        upload.allowed_served += 1;
+    }
+    if peer.upload.serving.push(span) { Verdict::Serve } else { Verdict::Invalid }
+}
+
+fn contender(now: Moment, peer: &Peer) -> choker::Candidate {
+    let total = peer.upload.meter.total();
+    let (upload, uploaded_since_unchoke) = match peer.upload.slot {
+        Slot::Unchoked { total_before } => (choker::Upload::Unchoked, total - total_before),
+        Slot::Choked { .. } => (choker::Upload::Choked, 0),
+    };
+    let demand = match (peer.wire.upload_only, peer.upload.interested) {
+        (true, _) => choker::Demand::UploadOnly,
+        (false, true) => choker::Demand::Interested,
+        (false, false) => choker::Demand::NotInterested,
+    };
+    choker::Candidate {
+        peer: peer.key,
+        demand,
+        upload,
+        down_rate: peer.download.meter.rate(now),
+        up_rate: peer.upload.meter.rate(now),
+        snubbed: peer.download.pipeline.is_snubbed(),
+        uploaded_since_unchoke,
+        connected_at: peer.times.connected,
+    }
+}

@@ -1,0 +1,119 @@
+//! Files kept open, the least recently used closed first.
+//!
+//! A transfer holds its own reference, so that closing a file here never disturbs it.
+
+use std::fs::File;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Most files one storage keeps open.
+pub(super) const OPEN_FILES_MAX: usize = 64;
+
+/// What is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Key {
+    /// A file of the torrent, by its place in it.
+    File(usize),
+    /// The bytes that unwanted files share with wanted ones.
+    Shared,
+}
+
+/// What it is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Access {
+    Read,
+    Write,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Handles {
+    /// The most recently used last.
+    open: Mutex<Vec<Handle>>,
+}
+
+#[derive(Debug)]
+struct Handle {
+    key: Key,
+    access: Access,
+    file: Arc<File>,
+}
+
+impl Handles {
+    /// The file, opened by `open` unless it is open already with at least this access.
+    pub(super) fn take(
+        &self,
+        key: Key,
+        access: Access,
+        open: impl FnOnce() -> io::Result<File>,
+    ) -> io::Result<Arc<File>> {
+        if let Some(file) = self.find(key, access) {
+            return Ok(file);
+        }
+        // Opened outside of the lock. Two threads may open one file: the later handle stays.
+        let file = Arc::new(open()?);
+        let mut handles = self.lock();
+        handles.retain(|handle| handle.key != key);
+        if handles.len() >= OPEN_FILES_MAX {
+            handles.remove(0);
+        }
+        handles.push(Handle { key, access, file: Arc::clone(&file) });
+        Ok(file)
+    }
+
+    /// Closes everything.
+    pub(super) fn clear(&self) {
+        self.lock().clear();
+    }
+
+    fn find(&self, key: Key, access: Access) -> Option<Arc<File>> {
+        let mut handles = self.lock();
+        let at = handles.iter().rposition(|open| open.key == key && open.access >= access)?;
+        if at + 1 < handles.len() {
+            let handle = handles.remove(at);
+            handles.push(handle);
+        }
+        handles.last().map(|handle| Arc::clone(&handle.file))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Handle>> {
+        // A list of open files is valid at every step.
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn opened(handles: &Handles, key: usize, access: Access) -> bool {
+        let mut opened = false;
+        let open = || {
+            opened = true;
+            tempfile::tempfile()
+        };
+        handles.take(Key::File(key), access, open).unwrap();
+        opened
+    }
+
+    #[test]
+    fn no_more_than_the_bound_stay_open_and_the_oldest_goes_first() {
+        let handles = Handles::default();
+        for key in 0..OPEN_FILES_MAX {
+            assert!(opened(&handles, key, Access::Read));
+        }
+        assert!(!opened(&handles, 0, Access::Read), "used again: now the youngest");
+        assert!(opened(&handles, OPEN_FILES_MAX, Access::Read));
+        assert_eq!(handles.lock().len(), OPEN_FILES_MAX);
+        assert!(!opened(&handles, 0, Access::Read));
+        assert!(opened(&handles, 1, Access::Read), "the oldest was closed");
+    }
+
+    #[test]
+    fn a_file_open_for_writing_serves_reads_but_not_the_reverse() {
+        let handles = Handles::default();
+        assert!(opened(&handles, 0, Access::Read));
+        assert!(opened(&handles, 0, Access::Write));
+        assert!(!opened(&handles, 0, Access::Read));
+        assert_eq!(handles.lock().len(), 1);
+    }
+}
