@@ -2,13 +2,15 @@
 //!
 //! Nothing is believed that was not hashed; but holes in sparse files are not read: they are
 //! zeros, and whether zeros are right is known after hashing one piece of them.
+//!
+//! Not here: what is done about it (`FsStorage::settle`), what that means for whole files.
 
 use super::hasher::{PieceHasher, sha1, verify};
 use super::scan::{OnProgress, Reader, Scan};
-use crate::geometry::{Geometry, Layout};
+use crate::geometry::Geometry;
 use crate::metainfo::PieceHash;
 use crate::storage::{Presence, Storage};
-use crate::types::{Bitfield, FileIndex, PieceIndex};
+use crate::types::{Bitfield, PieceIndex};
 use std::ops::{ControlFlow, Range};
 use std::sync::OnceLock;
 
@@ -23,25 +25,6 @@ pub enum PieceState {
     Bad,
     /// Some of it is not there.
     Missing,
-}
-
-/// What a file on the disk is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FileState {
-    /// All its pieces are good and its length is right.
-    Whole,
-    /// Its length is right, but a piece of it is not good. When that piece also lies in
-    /// another file, the other may be the damaged one.
-    Damaged,
-    /// It is not there.
-    Missing,
-    /// Bytes are missing at its end.
-    Short,
-    /// There are bytes after its end.
-    Long,
-    /// Its length is right and nothing of it is known to be bad, but a piece of it also lies in
-    /// a file that is not all there, so that it cannot be hashed.
-    Unknown,
 }
 
 /// What every piece of a torrent on the disk is.
@@ -65,7 +48,7 @@ pub fn pieces(
     hashes: Hashes<'_>,
 ) -> Result<Vec<PieceState>, ScanError> {
     let go_on = |_| ControlFlow::Continue(());
-    let checker = Checker { storage, geometry, hashes, zeros: OnceLock::new() };
+    let checker = Checker { storage, geometry, hashes };
     let end = range.end.min(geometry.piece_count());
     let range = range.start.min(end)..end;
     Reader::new(storage, &go_on).run(geometry, range, &|reader, piece| checker.check(reader, piece))
@@ -84,43 +67,10 @@ pub fn all(
     threads: usize,
     progress: OnProgress<'_>,
 ) -> Result<Report, ScanError> {
-    let checker = Checker { storage, geometry, hashes, zeros: OnceLock::new() };
+    let checker = Checker { storage, geometry, hashes };
     let scan = Scan { storage, geometry, progress };
     let pieces = scan.run(threads, &|reader, piece| checker.check(reader, piece))?;
     Ok(Report { pieces })
-}
-
-/// What every file of a checked torrent is. `length` tells a file's length on the disk; pad
-/// files, which are not stored, are whole.
-#[must_use]
-pub fn files(
-    layout: &Layout,
-    geometry: &Geometry,
-    report: &Report,
-    length: &dyn Fn(FileIndex) -> Option<u64>,
-) -> Vec<FileState> {
-    let state = |(file, extent): (u32, &crate::geometry::Extent)| {
-        if extent.pad {
-            return FileState::Whole;
-        }
-        match length(FileIndex::new(file)) {
-            None => return FileState::Missing,
-            Some(found) if found < extent.length => return FileState::Short,
-            Some(found) if found > extent.length => return FileState::Long,
-            Some(_) => {}
-        }
-        let pieces = geometry.pieces_of(extent.offset..extent.offset + extent.length);
-        let mut worst = FileState::Whole;
-        for piece in pieces {
-            match report.pieces.get(PieceIndex::new(piece).as_usize()) {
-                Some(PieceState::Good) => {}
-                Some(PieceState::Bad) => return FileState::Damaged,
-                Some(PieceState::Missing) | None => worst = FileState::Unknown,
-            }
-        }
-        worst
-    };
-    (0u32..).zip(layout.extents()).map(state).collect()
 }
 
 impl Report {
@@ -148,8 +98,6 @@ struct Checker<'a> {
     storage: &'a dyn Storage,
     geometry: &'a Geometry,
     hashes: Hashes<'a>,
-    /// SHA-1 of a whole piece of zeros, once one was met.
-    zeros: OnceLock<[u8; 20]>,
 }
 
 impl Checker<'_> {
@@ -186,13 +134,22 @@ impl Checker<'_> {
 
     fn is_zeros(&self, piece: PieceIndex, expected: &PieceHash) -> bool {
         let size = self.geometry.piece_size(piece);
-        match expected {
-            PieceHash::V1(hash) if size == self.geometry.piece_length() => {
-                self.zeros.get_or_init(|| sha1(zero_segments(size))) == hash
-            }
+        match (expected, cached_zeros(size)) {
+            (PieceHash::V1(hash), Some(zeros)) => *hash == zeros,
             _ => verify(zero_segments(size), expected),
         }
     }
+}
+
+/// SHA-1 of this many zeros, computed once per process; for the usual lengths only, the powers
+/// of two.
+fn cached_zeros(size: u32) -> Option<[u8; 20]> {
+    static CACHE: [OnceLock<[u8; 20]>; 32] = [const { OnceLock::new() }; 32];
+    if !size.is_power_of_two() {
+        return None;
+    }
+    let slot = CACHE.get(size.trailing_zeros() as usize)?;
+    Some(*slot.get_or_init(|| sha1(zero_segments(size))))
 }
 
 const fn state(good: bool) -> PieceState {
@@ -203,4 +160,145 @@ fn zero_segments(size: u32) -> impl Iterator<Item = &'static [u8]> {
     const ZEROS: [u8; 4096] = [0; 4096];
     let whole = std::iter::repeat_n(ZEROS.as_slice(), size as usize / ZEROS.len());
     whole.chain(ZEROS.get(..size as usize % ZEROS.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::MemStorage;
+    use crate::storage::fault::{FaultStorage, Plan};
+    use std::io::IoSlice;
+    use std::sync::Mutex;
+
+    fn content(length: usize) -> Vec<u8> {
+        (0..length).map(|at| u8::try_from(at % 241).unwrap()).collect()
+    }
+
+    fn hashes(content: &[u8], piece_length: usize) -> Vec<PieceHash> {
+        content.chunks(piece_length).map(|piece| PieceHash::V1(sha1([piece]))).collect()
+    }
+
+    fn check(storage: &dyn Storage, hashes: &[PieceHash], geometry: &Geometry) -> Vec<PieceState> {
+        let hash = |piece: PieceIndex| hashes.get(piece.as_usize()).copied();
+        let seen = Mutex::new(Vec::new());
+        let progress = |at| {
+            seen.lock().unwrap().push(at);
+            ControlFlow::Continue(())
+        };
+        let report = all(storage, geometry, &hash, 3, &progress).unwrap();
+        let total = geometry.total_length();
+        let mut seen = seen.into_inner().unwrap();
+        seen.sort_unstable_by_key(|at: &Progress| at.done);
+        assert_eq!(seen.last(), Some(&Progress { done: total, total }), "progress ends at the end");
+        let range = 0..geometry.piece_count() + 3;
+        assert_eq!(pieces(storage, geometry, range, &hash).unwrap(), report.pieces);
+        report.pieces
+    }
+
+    #[test]
+    fn good_bad_and_missing_pieces_are_told_apart_at_any_piece_length() {
+        // Shorter than a read, longer than a read, longer than a run, and the odd ones.
+        for (piece_length, length) in [
+            (1, 9),
+            (1000, 5_500_500),
+            (300_000, 2_000_000),
+            (9 << 20, 20 << 20),
+            (1 << 18, 3 << 18),
+        ] {
+            let geometry = Geometry::new(piece_length, length).unwrap();
+            let size = usize::try_from(length).unwrap();
+            let content = content(size);
+            let hashes = hashes(&content, usize::try_from(piece_length).unwrap());
+            let storage = MemStorage::new(size);
+            let mut expected = vec![PieceState::Missing; hashes.len()];
+            for piece in geometry.pieces() {
+                let range = geometry.piece_range(piece);
+                let bytes = &content
+                    [usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()];
+                match piece.get() % 4 {
+                    0 => continue,
+                    1 => {
+                        storage
+                            .write_at(range.start, &[IoSlice::new(&vec![99; bytes.len()])])
+                            .unwrap();
+                        expected[piece.as_usize()] = PieceState::Bad;
+                    }
+                    _ => {
+                        storage.write_at(range.start, &[IoSlice::new(bytes)]).unwrap();
+                        expected[piece.as_usize()] = PieceState::Good;
+                    }
+                }
+            }
+            assert_eq!(check(&storage, &hashes, &geometry), expected, "{piece_length}");
+        }
+    }
+
+    /// All holes, as a sparse file is; reading it is a failure.
+    #[derive(Debug)]
+    struct Hollow;
+
+    impl Storage for Hollow {
+        fn read_at(
+            &self,
+            _: u64,
+            _: &mut [std::io::IoSliceMut<'_>],
+        ) -> Result<(), crate::storage::StorageError> {
+            panic!("a hole was read")
+        }
+        fn write_at(&self, _: u64, _: &[IoSlice<'_>]) -> Result<(), crate::storage::StorageError> {
+            Ok(())
+        }
+        fn presence(&self, _: Range<u64>) -> Presence {
+            Presence::Zeros
+        }
+        fn sync(&self) -> Result<(), crate::storage::StorageError> {
+            Ok(())
+        }
+        fn finish(&self) -> Result<(), crate::storage::StorageError> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn holes_are_zeros_and_are_not_read() {
+        for piece_length in [1 << 14, 10_000] {
+            let geometry = Geometry::new(piece_length, 100_000).unwrap();
+            let mut content = vec![0; 100_000];
+            content[50_000] = 1;
+            let hashes = hashes(&content, usize::try_from(piece_length).unwrap());
+            let states = check(&Hollow, &hashes, &geometry);
+            let other = usize::try_from(50_000 / piece_length).unwrap();
+            for (piece, state) in states.iter().enumerate() {
+                let expected = if piece == other { PieceState::Bad } else { PieceState::Good };
+                assert_eq!(*state, expected);
+            }
+        }
+    }
+
+    #[test]
+    fn it_stops_when_told_and_on_a_failing_disk() {
+        let geometry = Geometry::new(1 << 16, 64 << 20).unwrap();
+        let storage = MemStorage::holding(vec![0; 64 << 20]);
+        let hash = |_| Some(PieceHash::V1([0; 20]));
+        let stop = |at: Progress| match at.done > 1 << 20 {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        };
+        assert!(matches!(all(&storage, &geometry, &hash, 2, &stop), Err(ScanError::Stopped)));
+        let plan = Plan { fail_from: Some(3), ..Plan::default() };
+        let storage = FaultStorage::new(storage, plan);
+        let go_on = |_| ControlFlow::Continue(());
+        assert!(matches!(all(&storage, &geometry, &hash, 2, &go_on), Err(ScanError::Storage(_))));
+        assert!(storage.operations() < 9, "no read follows a failure");
+    }
+
+    #[test]
+    fn a_piece_nobody_knows_the_hash_of_is_not_good() {
+        let geometry = Geometry::new(10, 20).unwrap();
+        let storage = MemStorage::holding(vec![0; 20]);
+        let states = pieces(&storage, &geometry, 0..2, &|_| None).unwrap();
+        let report = Report { pieces: states };
+        assert!(report.good().is_none());
+        assert_eq!(report.count(PieceState::Bad), 2);
+    }
 }

@@ -253,3 +253,165 @@ impl ContentFile {
         self.path.iter().map(String::as_str).enumerate().flat_map(element)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::hasher::sha1;
+    use std::ops::ControlFlow;
+    use std::os::unix::ffi::OsStrExt as _;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    fn write(folder: &Path, path: &str, bytes: &[u8]) {
+        let path = folder.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+
+    fn paths(content: &Content) -> Vec<String> {
+        content.files.iter().map(|file| file.path.join("/")).collect()
+    }
+
+    fn go_on(_: super::super::scan::Progress) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
+    #[test]
+    fn the_walk_is_sorted_by_the_bytes_of_the_path() {
+        let folder = tempfile::tempdir().unwrap();
+        for path in ["b", "a/z", "a.txt", "a/b/c", "é", "Z", "a-b"] {
+            write(folder.path(), path, b"x");
+        }
+        let content = Content::find(folder.path()).unwrap();
+        assert_eq!(paths(&content), ["Z", "a-b", "a.txt", "a/b/c", "a/z", "b", "é"]);
+        assert!(!content.is_file && content.total_length() == 7);
+    }
+
+    #[test]
+    fn links_and_pipes_are_left_out_and_told() {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), "file", b"x");
+        std::os::unix::fs::symlink("/etc", folder.path().join("folder-link")).unwrap();
+        std::os::unix::fs::symlink("file", folder.path().join("file-link")).unwrap();
+        let pipe = folder.path().join("pipe");
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        let content = Content::find(folder.path()).unwrap();
+        assert_eq!(paths(&content), ["file"]);
+        let why: Vec<_> = content.skipped.iter().map(|(_, why)| *why).collect();
+        assert_eq!(why, [Skip::Symlink, Skip::Symlink, Skip::Special]);
+        assert!(Content::find(&pipe).is_err());
+    }
+
+    #[test]
+    fn a_name_that_is_not_text_is_an_error_that_names_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let bad = folder.path().join(std::ffi::OsStr::from_bytes(b"\xff"));
+        fs::write(&bad, "x").unwrap();
+        assert!(
+            matches!(Content::find(folder.path()), Err(CreateError::Name(path)) if path.ends_with(bad.file_name().unwrap()))
+        );
+    }
+
+    #[test]
+    fn folders_too_deep_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let deep = |depth| vec!["d"; depth].join("/") + "/file";
+        write(folder.path(), &deep(DEPTH_MAX), b"x");
+        assert_eq!(Content::find(folder.path()).unwrap().files.len(), 1);
+        write(folder.path(), &deep(DEPTH_MAX + 1), b"x");
+        assert!(matches!(Content::find(folder.path()), Err(CreateError::TooDeep(_))));
+    }
+
+    #[test]
+    fn pieces_run_across_files_and_empty_files_count_for_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut all = Vec::new();
+        for (at, length) in [0usize, 5, 1, 0, 300_000, 7, 0].into_iter().enumerate() {
+            let bytes = vec![u8::try_from(at).unwrap(); length];
+            write(folder.path(), &format!("f{at}"), &bytes);
+            all.extend(bytes);
+        }
+        let content = Content::find(folder.path()).unwrap();
+        for (piece_length, threads) in [(1000, 1), (16_384, 0), (1 << 20, 3)] {
+            let hashes = content.hash(piece_length, threads, &go_on).unwrap();
+            let expected: Vec<_> = all.chunks(piece_length as usize).map(|p| sha1([p])).collect();
+            assert_eq!(hashes, expected);
+        }
+    }
+
+    #[test]
+    fn a_single_file_is_its_own_content() {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), "one", b"abc");
+        let content = Content::find(&folder.path().join("one")).unwrap();
+        assert!(content.is_file && content.name == "one" && paths(&content) == ["one"]);
+        assert_eq!(content.hash(16, 0, &go_on).unwrap(), [sha1([b"abc".as_slice()])]);
+    }
+
+    #[test]
+    fn nothing_to_share_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let hash = || Content::find(folder.path()).unwrap().hash(16, 0, &go_on);
+        assert!(matches!(hash(), Err(CreateError::Size { .. })));
+        write(folder.path(), "empty", b"");
+        assert!(matches!(hash(), Err(CreateError::Size { .. })));
+        assert!(Content::find(&folder.path().join("nothing")).is_err());
+    }
+
+    #[test]
+    fn a_file_that_changes_while_it_is_hashed_is_an_error() {
+        for change in ["shorter", "longer", "gone", "replaced"] {
+            let folder = tempfile::tempdir().unwrap();
+            write(folder.path(), "a", &vec![1; 2 << 20]);
+            write(folder.path(), "b", &vec![2; 2 << 20]);
+            let content = Content::find(folder.path()).unwrap();
+            let victim = folder.path().join("b");
+            let done = AtomicBool::new(false);
+            let disturb = |_| {
+                if !done.swap(true, Ordering::Relaxed) {
+                    let file = fs::File::options().write(true).open(&victim).unwrap();
+                    match change {
+                        "shorter" => file.set_len(1).unwrap(),
+                        "longer" => file.set_len(3 << 20).unwrap(),
+                        "gone" => fs::remove_file(&victim).unwrap(),
+                        _ => {
+                            let later = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(9);
+                            file.set_modified(later).unwrap();
+                        }
+                    }
+                }
+                ControlFlow::Continue(())
+            };
+            let result = content.hash(1 << 18, 1, &disturb);
+            assert!(
+                matches!(result, Err(CreateError::Changed(path)) if path.ends_with("b")),
+                "{change}"
+            );
+        }
+    }
+
+    #[test]
+    fn it_stops_when_told() {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), "a", &vec![1; 2 << 20]);
+        let content = Content::find(folder.path()).unwrap();
+        let result = content.hash(1 << 18, 2, &|_| ControlFlow::Break(()));
+        assert!(matches!(result, Err(CreateError::Stopped)));
+    }
+
+    #[test]
+    fn many_small_files_are_hashed() {
+        let files = if cfg!(debug_assertions) { 2_000 } else { 100_000 };
+        let folder = tempfile::tempdir().unwrap();
+        let mut all = Vec::new();
+        for at in 0..files {
+            let bytes = format!("{at:06}");
+            write(folder.path(), &format!("d{:03}/{at:06}", at / 500), bytes.as_bytes());
+            all.extend(bytes.into_bytes());
+        }
+        let content = Content::find(folder.path()).unwrap();
+        let hashes = content.hash(1 << 14, 0, &go_on).unwrap();
+        assert_eq!(hashes, all.chunks(1 << 14).map(|piece| sha1([piece])).collect::<Vec<_>>());
+    }
+}

@@ -157,3 +157,71 @@ fn parent(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
     sha256.update(right);
     sha256.finalize().into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const ABC: [u8; 20] = [
+        0xa9, 0x99, 0x3e, 0x36, 0x47, 0x06, 0x81, 0x6a, 0xba, 0x3e, 0x25, 0x71, 0x78, 0x50, 0xc2,
+        0x6c, 0x9c, 0xd0, 0xd8, 0x9d,
+    ];
+
+    /// The tree as BEP 52 describes it: every level in full.
+    fn naive_root(bytes: &[u8], leaves: usize) -> [u8; 32] {
+        let hash = |block: &[u8]| -> [u8; 32] { Sha256::digest(block).into() };
+        let mut level: Vec<_> = bytes.chunks(Tree::LEAF).map(hash).collect();
+        level.resize(leaves, [0; 32]);
+        while level.len() > 1 {
+            level = level.chunks(2).map(|pair| parent(&pair[0], &pair[1])).collect();
+        }
+        level[0]
+    }
+
+    #[test]
+    fn a_known_hash_is_recognised_and_a_flipped_bit_is_not() {
+        assert_eq!(sha1([b"a".as_slice(), b"bc"]), ABC);
+        assert!(verify([b"a".as_slice(), b"", b"bc"], &PieceHash::V1(ABC)));
+        assert!(!verify([b"abd".as_slice()], &PieceHash::V1(ABC)));
+        assert!(!verify([], &PieceHash::V1(ABC)));
+        assert_eq!(block_digest(b"abc"), 0xa999_3e36_4706_816a);
+        let mut unknown = Sha1Hasher::default();
+        unknown.update(b"abc");
+        assert_eq!(unknown.finish(), ABC);
+    }
+
+    #[test]
+    fn more_leaves_than_the_tree_has_never_match() {
+        let bytes = vec![7; 3 * Tree::LEAF];
+        let root = naive_root(&bytes, 4);
+        assert!(verify([bytes.as_slice()], &PieceHash::V2 { root, leaves: 4 }));
+        for leaves in [0, 1, 2, 8] {
+            assert!(!verify([bytes.as_slice()], &PieceHash::V2 { root, leaves }));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_tree_is_the_same_however_its_bytes_come(
+            length in 1usize..9 * Tree::LEAF,
+            extra in 0u32..3,
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
+        ) {
+            let bytes: Vec<u8> = (0..length).map(|at| u8::try_from(at % 253).unwrap()).collect();
+            let leaves = length.div_ceil(Tree::LEAF).next_power_of_two() << extra;
+            let expected = PieceHash::V2 {
+                root: naive_root(&bytes, leaves),
+                leaves: u32::try_from(leaves).unwrap(),
+            };
+            let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(length)).chain([0, length]).collect();
+            cuts.sort_unstable();
+            let segments = || cuts.windows(2).map(|cut| &bytes[cut[0]..cut[1]]);
+            prop_assert!(verify(segments(), &expected));
+            prop_assert!(verify(segments(), &PieceHash::V1(Sha1::digest(&bytes).into())));
+            let mut wrong = bytes.clone();
+            wrong[length / 2] ^= 1;
+            prop_assert!(!verify([wrong.as_slice()], &expected));
+        }
+    }
+}

@@ -161,3 +161,158 @@ impl std::fmt::Debug for CheckPieces {
         f.debug_struct("CheckPieces").field("pieces", &self.pieces).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Workers;
+    use crate::data::hasher::sha1;
+    use crate::storage::MemStorage;
+    use crate::storage::fault::{FaultStorage, Plan};
+    use crate::types::BlockIndex;
+    use std::io;
+    use std::sync::mpsc::sync_channel;
+
+    const LENGTH: u32 = 40_000;
+
+    fn content() -> Vec<u8> {
+        (0..LENGTH).map(|at| u8::try_from(at % 251).unwrap()).collect()
+    }
+
+    fn store(storage: Arc<dyn Storage>, pool: &BlockPool, bytes: &[u8]) -> StorePiece {
+        let geometry = Geometry::new(u64::from(LENGTH), u64::from(LENGTH)).unwrap();
+        let mut buf = PieceBuf::new(&geometry, PieceIndex::new(0));
+        for (index, bytes) in (0..).zip(bytes.chunks(BlockBuf::CAPACITY)) {
+            let mut block = pool.take();
+            block.as_mut()[..bytes.len()].copy_from_slice(bytes);
+            block.set_len(bytes.len());
+            buf.insert(BlockIndex::new(index), block).unwrap();
+        }
+        let hash = PieceHash::V1(sha1([content().as_slice()]));
+        StorePiece { storage, geometry, buf, hash, digests: false }
+    }
+
+    #[test]
+    fn a_good_piece_is_written_and_its_buffers_come_home() {
+        let (storage, pool) = (Arc::new(MemStorage::new(LENGTH as usize)), BlockPool::new(8));
+        let stored = store(storage.clone(), &pool, &content()).run();
+        assert!(matches!(stored.outcome, StoreOutcome::Good) && stored.digests.is_empty());
+        assert_eq!(storage.to_vec(), content());
+        let stored = StorePiece { digests: true, ..store(storage, &pool, &content()) }.run();
+        let expected: Vec<_> = content().chunks(BlockBuf::CAPACITY).map(block_digest).collect();
+        assert_eq!(stored.digests, expected);
+        assert_eq!(pool.in_use(), 0);
+    }
+
+    #[test]
+    fn a_bad_piece_is_not_written_and_its_digests_name_the_bad_block() {
+        let (storage, pool) = (Arc::new(MemStorage::new(LENGTH as usize)), BlockPool::new(8));
+        let mut wrong = content();
+        wrong[20_000] ^= 1;
+        let stored = store(storage.clone(), &pool, &wrong).run();
+        assert!(matches!(stored.outcome, StoreOutcome::Bad));
+        assert_eq!(storage.to_vec(), vec![0; LENGTH as usize]);
+        let right = StorePiece { digests: true, ..store(storage, &pool, &content()) }.run();
+        let differ: Vec<_> =
+            stored.digests.iter().zip(&right.digests).map(|(a, b)| a != b).collect();
+        assert_eq!(differ, [false, true, false]);
+    }
+
+    #[test]
+    fn an_incomplete_piece_is_bad() {
+        let (storage, pool) = (Arc::new(MemStorage::new(LENGTH as usize)), BlockPool::new(8));
+        let stored = store(storage, &pool, &content()[..BlockBuf::CAPACITY]).run();
+        assert!(matches!(stored.outcome, StoreOutcome::Bad));
+    }
+
+    #[test]
+    fn a_full_disk_is_told_from_a_bad_piece() {
+        let plan = Plan { capacity: Some(100), ..Plan::default() };
+        let storage = FaultStorage::new(MemStorage::new(LENGTH as usize), plan);
+        let stored = store(Arc::new(storage), &BlockPool::new(8), &content()).run();
+        let StoreOutcome::NotWritten(error) = stored.outcome else { panic!("{stored:?}") };
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+    }
+
+    #[test]
+    fn a_run_of_blocks_is_read_at_once_and_a_failure_gives_all_buffers_back() {
+        let pool = BlockPool::new(8);
+        let storage = Arc::new(MemStorage::holding(content()));
+        let read = |offset, lengths: &[u32]| ReadBlocks {
+            storage: storage.clone(),
+            offset,
+            lengths: lengths.to_vec(),
+            pool: pool.clone(),
+        };
+        let blocks = read(1000, &[16_384, 16_384, 5]).run().unwrap();
+        let bytes: Vec<u8> = blocks.iter().flat_map(|block| block.to_vec()).collect();
+        assert_eq!(bytes, content()[1000..][..32_773]);
+        assert_eq!(pool.in_use(), 3);
+        drop(blocks);
+        assert!(read(30_000, &[16_384]).run().is_err());
+        assert_eq!(pool.in_use(), 0);
+        let many = vec![1; READ_RUN_BLOCKS_MAX + 9];
+        assert_eq!(read(0, &many).run().unwrap().len(), READ_RUN_BLOCKS_MAX);
+    }
+
+    #[test]
+    fn jobs_report_through_their_completion() {
+        let workers = Workers::new(2, 8).unwrap();
+        let pool = BlockPool::new(8);
+        let storage: Arc<dyn Storage> = Arc::new(MemStorage::new(LENGTH as usize));
+        let (done, results) = sync_channel(4);
+        let told = done.clone();
+        let job = store(storage.clone(), &pool, &content())
+            .job(move |stored| told.send(format!("{:?}", stored.unwrap().outcome)).unwrap());
+        workers.submit(job).unwrap();
+        assert_eq!(results.recv().unwrap(), "Good");
+        let hash = PieceHash::V1(sha1([content().as_slice()]));
+        let check = CheckPieces {
+            storage,
+            geometry: Geometry::new(u64::from(LENGTH), u64::from(LENGTH)).unwrap(),
+            pieces: 0..9,
+            hashes: Arc::new(move |_| Some(hash)),
+        };
+        let job =
+            check.job(move |states| done.send(format!("{:?}", states.unwrap().unwrap())).unwrap());
+        workers.submit(job).unwrap();
+        assert_eq!(results.recv().unwrap(), "[Good]");
+        workers.shutdown();
+        assert_eq!(pool.in_use(), 0);
+    }
+
+    #[test]
+    fn a_panicking_storage_leaves_no_buffer_behind() {
+        #[derive(Debug)]
+        struct Bomb;
+        impl Storage for Bomb {
+            fn read_at(&self, _: u64, _: &mut [IoSliceMut<'_>]) -> Result<(), StorageError> {
+                panic!("on purpose")
+            }
+            fn write_at(&self, _: u64, _: &[IoSlice<'_>]) -> Result<(), StorageError> {
+                panic!("on purpose")
+            }
+            fn presence(&self, _: Range<u64>) -> crate::storage::Presence {
+                crate::storage::Presence::Missing
+            }
+            fn sync(&self) -> Result<(), StorageError> {
+                Ok(())
+            }
+            fn finish(&self) -> Result<(), StorageError> {
+                Ok(())
+            }
+        }
+        let (workers, pool) = (Workers::new(1, 8).unwrap(), BlockPool::new(8));
+        let (done, results) = sync_channel(4);
+        let told = done.clone();
+        let job = store(Arc::new(Bomb), &pool, &content())
+            .job(move |stored| told.send(stored.is_err()).unwrap());
+        workers.submit(job).unwrap();
+        let lengths = vec![9; 9];
+        let read = ReadBlocks { storage: Arc::new(Bomb), offset: 0, lengths, pool: pool.clone() };
+        workers.submit(read.job(move |blocks| done.send(blocks.is_err()).unwrap())).unwrap();
+        workers.shutdown();
+        assert_eq!(results.try_iter().collect::<Vec<_>>(), [true, true]);
+        assert_eq!(pool.in_use(), 0);
+    }
+}

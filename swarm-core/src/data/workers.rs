@@ -244,3 +244,124 @@ impl fmt::Debug for Workers {
         f.debug_struct("Workers").field("waiting", &self.waiting()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+    /// A job that waits to be let go, and tells that it began.
+    fn gate(kind: Kind) -> (Job, Receiver<()>, SyncSender<()>) {
+        let (began, has_begun) = sync_channel(1);
+        let (go, may_go) = sync_channel::<()>(1);
+        let work = move || {
+            began.send(()).unwrap();
+            may_go.recv().unwrap();
+        };
+        (Job::new(kind, work, |_| {}), has_begun, go)
+    }
+
+    fn note(kind: Kind, log: &SyncSender<Kind>) -> Job {
+        let log = log.clone();
+        Job::new(kind, move || kind, move |kind| log.send(kind.unwrap()).unwrap())
+    }
+
+    #[test]
+    fn a_full_line_gives_the_job_back_and_tells_when_there_is_room() {
+        let workers = Workers::new(1, 2).unwrap();
+        let (first, has_begun, go) = gate(Kind::Store);
+        workers.submit(first).unwrap();
+        has_begun.recv().unwrap();
+        let (log, logged) = sync_channel(9);
+        workers.submit(note(Kind::Store, &log)).unwrap();
+        workers.submit(note(Kind::Store, &log)).unwrap();
+        let job = workers.submit(note(Kind::Store, &log)).unwrap_err();
+        assert_eq!((job.kind(), workers.waiting()), (Kind::Store, 2));
+        workers.submit(note(Kind::Read, &log)).expect("another line has room");
+        let (room, has_room) = sync_channel(1);
+        workers.when_room(move || room.send(()).unwrap());
+        assert!(has_room.try_recv().is_err());
+        go.send(()).unwrap();
+        has_room.recv().unwrap();
+        workers.shutdown();
+        assert_eq!(logged.try_iter().count(), 3);
+        let (room, has_room) = sync_channel(1);
+        workers.when_room(move || room.send(()).unwrap());
+        has_room.try_recv().expect("told at once when nothing is full");
+    }
+
+    #[test]
+    fn reads_and_stores_take_turns() {
+        let workers = Workers::new(1, 64).unwrap();
+        let (first, has_begun, go) = gate(Kind::Background);
+        workers.submit(first).unwrap();
+        has_begun.recv().unwrap();
+        let (log, logged) = sync_channel(99);
+        for _ in 0..20 {
+            workers.submit(note(Kind::Store, &log)).unwrap();
+        }
+        for _ in 0..3 {
+            workers.submit(note(Kind::Read, &log)).unwrap();
+        }
+        workers.submit(note(Kind::Background, &log)).unwrap();
+        go.send(()).unwrap();
+        workers.shutdown();
+        let order: Vec<_> = logged.try_iter().collect();
+        assert_eq!(order.len(), 24);
+        let last_read = order.iter().rposition(|kind| *kind == Kind::Read).unwrap();
+        assert!(last_read < 8, "reads came at {order:?}");
+        let first_store = order.iter().position(|kind| *kind == Kind::Store).unwrap();
+        assert!(first_store < 3, "stores came at {order:?}");
+    }
+
+    #[test]
+    fn a_panic_ends_its_job_only() {
+        let workers = Workers::new(1, 8).unwrap();
+        let (log, logged) = sync_channel(9);
+        let told = log.clone();
+        let bad = Job::new(
+            Kind::Read,
+            || panic!("on purpose"),
+            move |result: Result<(), _>| {
+                told.send(result).unwrap();
+            },
+        );
+        workers.submit(bad).unwrap();
+        workers.submit(Job::new(Kind::Read, || {}, |_| panic!("in the completion"))).unwrap();
+        workers
+            .submit(Job::new(Kind::Read, || {}, move |result| log.send(result).unwrap()))
+            .unwrap();
+        workers.shutdown();
+        assert_eq!(logged.try_iter().collect::<Vec<_>>(), [Err(JobPanicked), Ok(())]);
+    }
+
+    #[test]
+    fn shutdown_finishes_what_was_queued_and_takes_no_more() {
+        let workers = Arc::new(Workers::new(3, 100).unwrap());
+        let (log, logged) = sync_channel(100);
+        for _ in 0..100 {
+            workers.submit(note(Kind::Store, &log)).unwrap();
+        }
+        workers.shutdown();
+        workers.shutdown();
+        assert_eq!(logged.try_iter().count(), 100);
+        assert!(workers.submit(note(Kind::Store, &log)).is_err());
+    }
+
+    #[test]
+    fn shutdown_from_a_completion_does_not_wait_for_itself() {
+        let workers = Arc::new(Workers::new(1, 4).unwrap());
+        let (done, is_done) = sync_channel(1);
+        let own = workers.clone();
+        let job = Job::new(
+            Kind::Read,
+            || {},
+            move |_| {
+                own.shutdown();
+                done.send(()).unwrap();
+            },
+        );
+        workers.submit(job).unwrap();
+        is_done.recv().unwrap();
+    }
+}

@@ -13,7 +13,7 @@ use super::merkle::FileRoots;
 use super::outer::Outer;
 use super::urls::{UrlRefusal, UrlUse, check_url};
 use super::v2::Layers;
-use super::{Metainfo, Version, files, info};
+use super::{Metainfo, PeerAddr, Version, files, info};
 use crate::bencode::{DictEncoder, Encoder, encode_dict};
 use crate::geometry::Layout;
 
@@ -370,17 +370,7 @@ fn signed(length: u64) -> i64 {
 /// A `.torrent` around the raw bytes of `info`.
 pub(super) fn torrent(info: &[u8], outer: &Outer, layers: Option<&Layers>) -> Vec<u8> {
     encode_dict(|torrent| {
-        let mut trackers = outer.trackers.iter().flatten();
-        if let Some(first) = trackers.next() {
-            torrent.bytes("announce", first);
-        }
-        if trackers.next().is_some() {
-            torrent.list("announce-list", |tiers| {
-                for tier in &outer.trackers {
-                    tiers.list(|urls| tier.iter().for_each(|url| urls.bytes(url)));
-                }
-            });
-        }
+        trackers(torrent, &outer.trackers);
         if let Some(comment) = &outer.comment {
             torrent.bytes("comment", comment);
         }
@@ -392,14 +382,7 @@ pub(super) fn torrent(info: &[u8], outer: &Outer, layers: Option<&Layers>) -> Ve
         }
         torrent.raw("info", info);
         if !outer.nodes.is_empty() {
-            torrent.list("nodes", |nodes| {
-                for node in &outer.nodes {
-                    nodes.list(|pair| {
-                        pair.bytes(&node.host);
-                        pair.int(i64::from(node.port));
-                    });
-                }
-            });
+            torrent.list("nodes", |nodes| outer.nodes.iter().for_each(|addr| node(nodes, addr)));
         }
         if let Some(layers) = layers {
             torrent.dict("piece layers", |out| {
@@ -412,4 +395,25 @@ pub(super) fn torrent(info: &[u8], outer: &Outer, layers: Option<&Layers>) -> Ve
             urls => torrent.list("url-list", |list| urls.iter().for_each(|url| list.bytes(url))),
         }
     })
+}
+
+/// `announce` for clients that know nothing else, `announce-list` when there is more to say.
+fn trackers(torrent: &mut DictEncoder<'_>, tiers: &[Vec<String>]) {
+    let mut urls = tiers.iter().flatten();
+    if let Some(first) = urls.next() {
+        torrent.bytes("announce", first);
+    }
+    if urls.next().is_some() {
+        let tier = |out: &mut Encoder, urls: &[String]| {
+            out.list(|out| urls.iter().for_each(|url| out.bytes(url)));
+        };
+        torrent.list("announce-list", |out| tiers.iter().for_each(|urls| tier(out, urls)));
+    }
+}
+
+fn node(nodes: &mut Encoder, addr: &PeerAddr) {
+    nodes.list(|pair| {
+        pair.bytes(&addr.host);
+        pair.int(i64::from(addr.port));
+    });
 }

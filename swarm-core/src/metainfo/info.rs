@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use super::error::{MetainfoError, Warning};
 use super::files::{check_length, disambiguate, safe_element, safe_path, spelling};
 use super::raw::{Kind, RawFile, RawList};
-use super::{File, v1, v2};
+use super::{File, Version, v1, v2};
 use crate::bencode::{Dict, KeyOrder, Value};
 use crate::geometry::{Geometry, Layout};
 use crate::types::{BLOCK_SIZE, InfoHash, InfoHashV2, InfoHashes};
@@ -45,7 +45,7 @@ struct Listing<'a> {
     list: RawList<'a>,
     single: bool,
     pieces: Option<Bytes>,
-    v2: bool,
+    version: Version,
 }
 
 /// Reads `info`. `raw` is exactly its bytes.
@@ -68,13 +68,13 @@ pub(super) fn parse(
     }
     let geometry = Geometry::new(piece_length, listing.list.total)?;
     check_piece_hashes(listing.pieces.as_deref(), geometry)?;
-    let hashes = hashes(&raw, listing.pieces.is_some(), has_v2)?;
+    let hashes = hashes(&raw, listing.version);
     let name = safe_element(raw_name).unwrap_or_else(|| {
         warnings.push(Warning::NameMissing);
         hashes.wire().to_string()
     });
-    let Listing { list, single, pieces, v2 } = listing;
-    let roots = if v2 { list.files.iter().map(|file| file.root).collect() } else { Vec::new() };
+    let Listing { list, single, pieces, .. } = listing;
+    let roots = if has_v2 { list.files.iter().map(|file| file.root).collect() } else { Vec::new() };
     let paths = Paths::new(list, &name, raw_name, single, warnings)?;
     Ok(Info {
         raw,
@@ -130,7 +130,7 @@ fn listing<'a>(
     }
     if let Some(v2) = v2.as_ref().filter(|_| info.get(b"pieces").is_none()) {
         let list = padded(&v2.list, piece_length)?;
-        return Ok(Listing { list, single: v2.single, pieces: None, v2: true });
+        return Ok(Listing { list, single: v2.single, pieces: None, version: Version::V2 });
     }
     let mut v1 = v1::parse(info, name)?;
     let base = info.value().span().start;
@@ -138,7 +138,8 @@ fn listing<'a>(
     if let Some(v2) = &v2 {
         join_halves(&mut v1.list, &v2.list, piece_length)?;
     }
-    Ok(Listing { list: v1.list, single: v1.single, pieces: Some(pieces), v2: has_v2 })
+    let version = if has_v2 { Version::Hybrid } else { Version::V1 };
+    Ok(Listing { list: v1.list, single: v1.single, pieces: Some(pieces), version })
 }
 
 /// The gap after a file, so that the next one with content begins a piece.
@@ -209,16 +210,24 @@ fn check_piece_hashes(pieces: Option<&[u8]>, geometry: Geometry) -> Result<(), M
     }
 }
 
-fn hashes(raw: &[u8], has_v1: bool, has_v2: bool) -> Result<InfoHashes, MetainfoError> {
-    let v1 = has_v1.then(|| InfoHash::new(Sha1::digest(raw).into()));
-    let v2 = has_v2.then(|| InfoHashV2::new(Sha256::digest(raw).into()));
-    InfoHashes::from_parts(v1, v2).ok_or(MetainfoError::Empty)
+/// The hashes that a torrent of this version has.
+fn hashes(raw: &[u8], version: Version) -> InfoHashes {
+    let v1 = || InfoHash::new(Sha1::digest(raw).into());
+    let v2 = || InfoHashV2::new(Sha256::digest(raw).into());
+    match version {
+        Version::V1 => InfoHashes::v1(v1()),
+        Version::V2 => InfoHashes::v2(v2()),
+        Version::Hybrid => InfoHashes::hybrid(v1(), v2()),
+    }
 }
 
 /// Whether the bytes of `info` are those that the hashes promise.
 pub(super) fn check_hashes(raw: &[u8], expected: &InfoHashes) -> Result<(), MetainfoError> {
-    let found = hashes(raw, expected.get_v1().is_some(), expected.get_v2().is_some())?;
-    if found == *expected { Ok(()) } else { Err(MetainfoError::HashMismatch) }
+    if hashes(raw, Version::of(expected)) == *expected {
+        Ok(())
+    } else {
+        Err(MetainfoError::HashMismatch)
+    }
 }
 
 /// The files with safe paths, and what they were called before.

@@ -96,6 +96,18 @@ pub enum Version {
     Hybrid,
 }
 
+impl Version {
+    /// The version of a torrent that has these hashes.
+    #[must_use]
+    pub const fn of(hashes: &InfoHashes) -> Self {
+        match (hashes.get_v1(), hashes.get_v2()) {
+            (Some(_), Some(_)) => Self::Hybrid,
+            (None, Some(_)) => Self::V2,
+            _ => Self::V1,
+        }
+    }
+}
+
 impl Metainfo {
     /// Reads a `.torrent` file.
     ///
@@ -104,8 +116,8 @@ impl Metainfo {
     pub fn from_torrent(bytes: &[u8]) -> Result<Self, MetainfoError> {
         check_size(bytes, TORRENT_SIZE_MAX)?;
         let (document, rest) = bencode::parse_prefix(bytes, &Limits::METAINFO)?;
-        let not_a_dict = MetainfoError::Field { key: "info", expected: "dictionary" };
-        let torrent = document.root().as_dict().ok_or(not_a_dict.clone())?;
+        let missing = || MetainfoError::Field { key: "info", expected: "dictionary" };
+        let torrent = document.root().as_dict().ok_or_else(missing)?;
         if torrent.iter().filter(|(key, _)| *key == b"info").count() > 1 {
             return Err(MetainfoError::RepeatedInfo);
         }
@@ -113,7 +125,7 @@ impl Metainfo {
         if !rest.is_empty() {
             warnings.push(Warning::TrailingBytes(rest.len()));
         }
-        let value = torrent.get(b"info").ok_or(not_a_dict)?;
+        let value = torrent.get(b"info").ok_or_else(missing)?;
         let info = info::parse(value, Bytes::copy_from_slice(value.raw()), &mut warnings)?;
         let layers = piece_layers(torrent, &info, &mut warnings)?;
         let outer = Outer::parse(torrent, &mut warnings);
@@ -134,11 +146,10 @@ impl Metainfo {
         let document = bencode::parse(&info, &Limits::METAINFO)?;
         let mut warnings = Vec::new();
         let parsed = info::parse(document.root(), info.clone(), &mut warnings)?;
-        let Info { hashes, .. } = &parsed;
-        let kept = |asked: bool, there: bool| !asked || there;
-        if !kept(expected.get_v1().is_some(), hashes.get_v1().is_some())
-            || !kept(expected.get_v2().is_some(), hashes.get_v2().is_some())
-        {
+        // The bytes hash right, but what is asked for must also be a hash of this version.
+        let asked = Version::of(expected);
+        let found = Version::of(&parsed.hashes);
+        if asked != found && found != Version::Hybrid {
             return Err(MetainfoError::HashMismatch);
         }
         Ok(Self { info: parsed, outer: Outer::default(), layers: None, warnings })
@@ -159,11 +170,7 @@ impl Metainfo {
     /// Whether it is a v1 torrent, a v2 torrent, or both.
     #[must_use]
     pub const fn version(&self) -> Version {
-        match (self.info.hashes.get_v1(), self.info.hashes.get_v2()) {
-            (Some(_), Some(_)) => Version::Hybrid,
-            (None, Some(_)) => Version::V2,
-            _ => Version::V1,
-        }
+        Version::of(&self.info.hashes)
     }
 
     /// How the content is cut into pieces.

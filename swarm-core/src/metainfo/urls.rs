@@ -89,7 +89,8 @@ pub fn check_url(url: &str, purpose: UrlUse) -> Result<(), UrlRefusal> {
     let (scheme, rest) = url.split_once("://").ok_or(UrlRefusal::Scheme)?;
     let udp = scheme.eq_ignore_ascii_case("udp");
     let http = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
-    if !http && !(udp && purpose == UrlUse::Tracker) {
+    let usable = http || (udp && purpose == UrlUse::Tracker);
+    if !usable {
         return Err(UrlRefusal::Scheme);
     }
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());

@@ -301,16 +301,16 @@ fn empty_folders_are_told_and_alone_are_no_content() {
 
 #[test]
 fn files_of_one_root_share_a_layer_only_when_as_long() {
+    let leaf = |entry: &mut DictEncoder<'_>, length| {
+        entry.dict("", |file| {
+            file.int("length", length);
+            file.bytes("pieces root", [5; 32]);
+        });
+    };
     let torrent = |lengths: [i64; 2]| {
         tree(|t| {
-            for (name, length) in ["a", "b"].into_iter().zip(lengths) {
-                t.dict(name, |entry| {
-                    entry.dict("", |file| {
-                        file.int("length", length);
-                        file.bytes("pieces root", [5; 32]);
-                    });
-                });
-            }
+            t.dict("a", |a| leaf(a, lengths[0]));
+            t.dict("b", |b| leaf(b, lengths[1]));
         })
     };
     let with_layers = |mut torrent: Vec<u8>| {

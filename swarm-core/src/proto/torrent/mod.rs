@@ -355,6 +355,3 @@ impl Torrent {
 
 #[cfg(test)]
 mod tests;
-
-#[cfg(test)]
-mod tests;

@@ -6,6 +6,7 @@ use crate::types::Bitfield;
 use crate::wire::extended::{Extension, ExtendedHandshake, ExtensionIds, HANDSHAKE_ID};
 use crate::wire::ut_metadata::MetadataMessage;
 use bytes::Bytes;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 const PIECE: u32 = 32 * 1024;
@@ -377,9 +378,9 @@ fn of_two_givers_only_the_liar_is_banned_once_the_piece_is_right() {
     let first = requests(&story.join_seed(1), 1);
     story.say(1, Message::Reject(first[1]));
     let second = requests(&story.join_seed(2), 2);
-    assert_eq!(second, [first[1]]);
+    assert!(second.contains(&first[1]));
     story.block(1, first[0]);
-    story.block(2, second[0]);
+    story.block(2, first[1]);
     let mut digests = [0; 2];
     digests[(first[0].begin / 16384) as usize] = 66;
     let out = story.verified(7, Verification::Bad, &digests);

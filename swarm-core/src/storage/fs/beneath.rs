@@ -162,7 +162,7 @@ impl Root {
 
     /// Makes the folders that `path` lies in.
     fn create_parents(&self, path: &Path) -> io::Result<()> {
-        let parent = path.parent().unwrap_or(Path::new(""));
+        let parent = path.parent().unwrap_or_else(|| Path::new(""));
         if self.resolve_folder(parent, FOLDER).is_ok() {
             return Ok(());
         }
@@ -192,7 +192,7 @@ impl Root {
     /// The folder that `path` lies in, and its last component.
     fn parent<'a>(&self, path: &'a Path) -> Result<(OwnedFd, &'a OsStr), Errno> {
         let name = path.file_name().ok_or(Errno::INVAL)?;
-        let parent = path.parent().unwrap_or(Path::new(""));
+        let parent = path.parent().unwrap_or_else(|| Path::new(""));
         Ok((self.resolve_folder(parent, FOLDER)?, name))
     }
 

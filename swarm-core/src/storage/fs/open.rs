@@ -99,7 +99,7 @@ impl FsStorage {
         let (folder, name) = match (torrent.is_single_file, is_folder) {
             (false, true) => (content.as_path(), PathBuf::new()),
             (true, false) => (
-                content.parent().unwrap_or(Path::new("/")),
+                content.parent().unwrap_or_else(|| Path::new("/")),
                 content.file_name().map(PathBuf::from).unwrap_or_default(),
             ),
             (true, true) => return Err(failed(io::ErrorKind::IsADirectory.into())),

@@ -197,7 +197,8 @@ fn beside(prefix: &str, name: &str, suffix: &str) -> PathBuf {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
     let room = NAME_MAX - prefix.len() - suffix.len() - 17;
-    let start = name.get(..name.floor_char_boundary(room)).unwrap_or_default();
+    // A character is at most four bytes long.
+    let start = (0..4).find_map(|less| name.get(..room - less)).unwrap_or_default();
     format!("{prefix}{start}~{digest:016x}{suffix}").into()
 }
 

@@ -1,0 +1,206 @@
+//! The order in which a peer's next blocks are looked for.
+//!
+//! Strict priority to pieces under way, with speed affinity, so that pieces become whole
+//! soon, memory stays small and one slow peer does not hold up the pieces of the fast:
+//!
+//! | step | a fast peer | a slow peer | a snubbed peer, one block at a time |
+//! |---|---|---|---|
+//! | 1 | a piece it works on | a piece it works on | a piece it works on alone |
+//! | 2 | a piece nobody works on | a piece nobody works on | a piece nobody works on |
+//! | 3 | a new piece | a piece only slow peers work on | a new piece |
+//! | 4 | any open piece | a new piece | any open piece |
+//! | 5 | | any open piece | |
+//!
+//! Then, for all but the snubbed, the endgame. A new piece is one the peer suggests, or at
+//! random while fewer than [`RANDOM_FIRST`] pieces are begun, or the rarest; equals are
+//! drawn by lot.
+//!
+//! Not here: the books (see `open`, `rarity`), the calls that change them (the parent).
+
+use super::piece::OpenPiece;
+use super::{
+    ENDGAME_DEPTH, OPEN_MIN, PeerHave, Pick, Picker, RANDOM_FIRST, Restriction, Speed, endgame,
+};
+use crate::types::{BlockRef, PieceIndex};
+
+/// Open pieces that fit a peer, compared before one is chosen to continue.
+const LOOKS: usize = 16;
+
+/// A pick under way.
+pub(super) struct Turn<'a, 'o> {
+    pub(super) request: Pick<'a>,
+    /// Blocks still to pick.
+    pub(super) room: usize,
+    pub(super) out: &'o mut Vec<BlockRef>,
+}
+
+/// Where to look for the next block.
+#[derive(Clone, Copy)]
+enum Step {
+    /// A piece the peer works on.
+    Own,
+    /// A piece nobody works on.
+    Adopt,
+    /// A piece only slow peers work on.
+    ShareSlow,
+    /// A new piece.
+    Open,
+    /// Any open piece.
+    Share,
+}
+
+const fn plan(speed: Speed) -> &'static [Step] {
+    match speed {
+        Speed::Slow => &[Step::Own, Step::Adopt, Step::ShareSlow, Step::Open, Step::Share],
+        Speed::Fast | Speed::Snubbed => &[Step::Own, Step::Adopt, Step::Open, Step::Share],
+    }
+}
+
+impl Picker {
+    pub(super) fn pick_any(&mut self, turn: &mut Turn<'_, '_>, owed: usize) {
+        let room = turn.room;
+        for step in plan(turn.request.speed) {
+            while turn.room > 0 && self.step(*step, turn) {}
+        }
+        if owed == 0 && turn.room == room && self.make_room(turn) {
+            self.open_another(turn);
+        }
+        let owed = owed + room - turn.room;
+        turn.room = turn.room.min(ENDGAME_DEPTH.saturating_sub(owed));
+        if turn.room == 0 || turn.request.speed == Speed::Snubbed {
+            return;
+        }
+        if self.in_endgame() {
+            self.pick_copies(turn, turn.request.speed);
+        } else if owed == 0 && !self.has_room() {
+            self.pick_copies(turn, Speed::Snubbed);
+        }
+    }
+
+    /// While choked: these pieces and no other.
+    pub(super) fn pick_allowed(&mut self, turn: &mut Turn<'_, '_>, allowed: &[PieceIndex]) {
+        for piece in allowed.iter().filter(|piece| turn.request.have.contains(**piece)) {
+            if turn.room == 0 {
+                return;
+            }
+            if self.rarity.contains(*piece) && self.has_room() {
+                self.begin(*piece);
+            }
+            if self.open.get(*piece).is_some_and(OpenPiece::is_unfilled) && self.fits(turn, *piece)
+            {
+                self.take(turn, *piece);
+            }
+        }
+    }
+
+    /// Takes blocks of one piece; false when there is none.
+    fn step(&mut self, step: Step, turn: &mut Turn<'_, '_>) -> bool {
+        let Pick { peer, speed, .. } = turn.request;
+        let piece = match step {
+            Step::Open => return self.has_room() && self.open_another(turn),
+            Step::Own => self
+                .open
+                .own(peer)
+                .filter(|(index, _)| self.fits(turn, *index))
+                .find(|(_, piece)| speed != Speed::Snubbed || piece.owed() == 0),
+            Step::Adopt => self
+                .open
+                .orphans()
+                .filter(|(index, _)| self.fits(turn, *index))
+                .take(LOOKS)
+                .max_by_key(|(_, piece)| piece.given()),
+            Step::ShareSlow | Step::Share => self
+                .open
+                .shared()
+                .filter(|(index, _)| self.fits(turn, *index))
+                .filter(|(_, piece)| matches!(step, Step::Share) || piece.pace <= Speed::Slow)
+                .take(LOOKS)
+                .max_by_key(|(_, piece)| piece.free()),
+        };
+        piece.map(|(index, _)| index).is_some_and(|index| self.take(turn, index))
+    }
+
+    /// Opens a piece for the peer; false when it has none to open.
+    fn open_another(&mut self, turn: &mut Turn<'_, '_>) -> bool {
+        let Some(piece) = self.choose(&turn.request) else { return false };
+        self.begin(piece);
+        self.take(turn, piece)
+    }
+
+    /// The piece to open next for a peer.
+    fn choose(&mut self, request: &Pick<'_>) -> Option<PieceIndex> {
+        let have = match request.have {
+            PeerHave::None => return None,
+            PeerHave::All => None,
+            PeerHave::Some(bits) => Some(bits),
+        };
+        let fits =
+            |piece: &&PieceIndex| self.rarity.contains(**piece) && request.have.contains(**piece);
+        if let Some(suggested) = request.suggested.iter().find(fits) {
+            return Some(*suggested);
+        }
+        if self.have().count() as usize + self.open.len() < RANDOM_FIRST {
+            return self.rarity.random(have);
+        }
+        self.rarity.rarest(have)
+    }
+
+    /// Gives up open pieces that hold up a peer with nothing else to do; false when it
+    /// would not help.
+    fn make_room(&mut self, turn: &Turn<'_, '_>) -> bool {
+        if self.choose(&turn.request).is_none() {
+            return false;
+        }
+        let stalled = self.open.is_stalled();
+        while !self.has_room() {
+            let lost = |piece: PieceIndex| self.rarity.availability(piece) == 0;
+            let stuck = || {
+                let orphans = self.open.orphans();
+                let stuck = orphans.filter(|(index, _)| stalled || lost(*index));
+                stuck.min_by_key(|(index, piece)| (!lost(*index), piece.given()))
+            };
+            let victim = self.open.ending().or_else(|| stuck().map(|(index, _)| index));
+            let Some(victim) = victim else { return false };
+            self.give_up(victim);
+        }
+        true
+    }
+
+    /// Takes blocks that others owe, of whom nobody is faster than `reach`.
+    fn pick_copies(&mut self, turn: &mut Turn<'_, '_>, reach: Speed) {
+        let allowance = endgame::copies_max(&self.geometry).saturating_sub(self.open.copies());
+        let room = turn.room.min(allowance);
+        for block in endgame::copies(&self.open, &turn.request, reach, room) {
+            if self.open.copy(turn.request.peer, block) {
+                turn.out.push(block);
+            }
+        }
+    }
+
+    fn begin(&mut self, piece: PieceIndex) {
+        self.rarity.take_out(piece);
+        let restriction = match self.restricted.contains(&piece) {
+            true => Restriction::OneAtATime,
+            false => Restriction::None,
+        };
+        let (blocks, size) = (self.geometry.block_count(piece), self.geometry.piece_size(piece));
+        self.open.begin(piece, OpenPiece::new(blocks, size, restriction));
+    }
+
+    fn take(&mut self, turn: &mut Turn<'_, '_>, piece: PieceIndex) -> bool {
+        let taken = self.open.take(turn.request.peer, piece, turn.room, turn.out);
+        turn.room -= taken;
+        taken > 0
+    }
+
+    /// Whether a peer may work on an open piece.
+    fn fits(&self, turn: &Turn<'_, '_>, piece: PieceIndex) -> bool {
+        let Pick { peer, have, speed, .. } = turn.request;
+        have.contains(piece) && self.open.admits(piece, peer, speed)
+    }
+
+    fn has_room(&self) -> bool {
+        let more = self.open.bytes() + u64::from(self.geometry.piece_length());
+        self.open.len() < OPEN_MIN || more <= self.capacity
+    }
+}
