@@ -82,8 +82,13 @@ pub(super) fn choose(
         rng.random_range(secs - tenth..=secs.saturating_add(tenth))
     };
     let interval = Duration::from_secs(secs.into()).max(min);
-    let half = Duration::from_secs((secs / 2).into());
-    Intervals { interval, min_interval: half.max(min) }
+    let min_interval = match situation.client {
+        // It takes the shorter of the two when it has few peers, and the next interval grows
+        // from the time it took: half would never grow.
+        Client::Own => interval,
+        Client::Foreign => Duration::from_secs((secs / 2).into()).max(min),
+    };
+    Intervals { interval, min_interval }
 }
 
 fn own_secs(base_secs: u32, situation: &Situation) -> u32 {
@@ -128,7 +133,8 @@ mod tests {
             visits.push(now);
             let told = choose(&mut rng, BASE, &Situation { gap_secs, ..situation });
             now += told.interval.as_secs();
-            gap_secs = Some(u32::try_from(told.interval.as_secs()).unwrap());
+            now -= (told.interval - told.min_interval).as_secs();
+            gap_secs = Some(u32::try_from(told.min_interval.as_secs()).unwrap());
         }
         visits
     }

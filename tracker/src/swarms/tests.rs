@@ -503,9 +503,9 @@ proptest! {
                     prop_assert_eq!(named, expected);
                 }
             }
-            prop_assert_eq!(world.ledger.peers() as usize, model.len());
+            prop_assert_eq!(world.ledger.peers(), model.len() as u64);
             let hashes: BTreeSet<u8> = model.keys().map(|(hash, _)| *hash).collect();
-            prop_assert_eq!(world.ledger.swarms() as usize, hashes.len());
+            prop_assert_eq!(world.ledger.swarms(), hashes.len() as u64);
         }
     }
 }

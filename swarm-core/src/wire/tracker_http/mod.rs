@@ -7,7 +7,6 @@
 
 mod query;
 mod reply;
-mod tokens;
 
 pub use query::{
     AnnounceQuery, PeerForm, QueryError, SCRAPE_HASHES_MAX, announce_url, parse_announce,

@@ -1,11 +1,12 @@
 //! What a tracker answers, in bencode.
 //!
 //! Written strictly: keys sorted, `peers` always there (clients break without it), only known
-//! keys. Read tolerantly but within bounds: at most 1 MiB, 200 peers, short texts; addresses
-//! only, no host names.
+//! keys. Written by hand into a buffer that is reused: a tracker does little else. Read
+//! tolerantly but within bounds: at most 1 MiB, 200 peers, short texts; addresses only, no
+//! host names.
 
 use super::query::PeerForm;
-use super::tokens::{Token, Tokens};
+use crate::bencode::{self, Dict, Value};
 use crate::types::InfoHash;
 use crate::wire::tracker::{Family, PEERS_PER_REPLY_MAX, ScrapeEntry, pack_peer, unpack_peers};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -71,7 +72,7 @@ pub enum ReplyError {
     /// Longer than [`REPLY_MAX`].
     #[error("tracker reply of {0} bytes is too long")]
     TooLong(usize),
-    /// Not a bencoded dictionary with values of the right kinds.
+    /// Not a bencoded dictionary within [`bencode::Limits::WIRE`].
     #[error("tracker reply is not what a tracker sends")]
     Malformed,
     /// A string of packed peers that does not divide into peers.
@@ -213,7 +214,7 @@ fn put_peer_list(out: &mut Vec<u8>, peers: &[SocketAddr]) {
     out.push(b'e');
 }
 
-/// Reads the reply to an announce.
+/// Reads the reply to an announce. Bytes after the dictionary do not matter.
 ///
 /// Both forms of `peers` are read, IPv4-mapped addresses become IPv4, port 0 and host names
 /// are left out, and of the rest the first [`PEERS_PER_REPLY_MAX`] are kept.
@@ -221,30 +222,31 @@ fn put_peer_list(out: &mut Vec<u8>, peers: &[SocketAddr]) {
 /// # Errors
 /// [`ReplyError::Refused`] when the tracker says so, the others when it makes no sense.
 pub fn decode_announce_reply(body: &[u8]) -> Result<AnnounceReply, ReplyError> {
-    let mut reply = AnnounceReply::default();
-    let mut refusal = RefusalKeys::default();
-    for_each_key(body, |key, first, tokens| {
-        match (key, first) {
-            (b"peers", Token::Bytes(packed)) => keep_packed(&mut reply, packed, Family::V4)?,
-            (b"peers6", Token::Bytes(packed)) => keep_packed(&mut reply, packed, Family::V6)?,
-            (b"peers" | b"peers6", Token::List) => {
-                keep_listed(&mut reply, tokens).ok_or(ReplyError::Malformed)?;
-                return Ok(());
+    with_dict(body, |dict| {
+        let count = |key| dict.int(key).and_then(|number| u32::try_from(number).ok());
+        let span = |key| {
+            let secs = dict.int(key).and_then(|number| u64::try_from(number).ok());
+            secs.map(Duration::from_secs)
+        };
+        let id = dict.bytes(b"tracker id").filter(|id| id.len() <= TRACKER_ID_MAX);
+        let mut reply = AnnounceReply {
+            interval: span(b"interval"),
+            min_interval: span(b"min interval"),
+            complete: count(b"complete"),
+            incomplete: count(b"incomplete"),
+            downloaded: count(b"downloaded"),
+            external_ip: dict.bytes(b"external ip").and_then(ip_of_octets),
+            tracker_id: id.map(<[u8]>::to_vec),
+            warning: dict.bytes(b"warning message").map(text),
+            peers: Vec::new(),
+        };
+        for (key, family) in [(&b"peers"[..], Family::V4), (b"peers6", Family::V6)] {
+            if let Some(value) = dict.get(key) {
+                keep_peers(&mut reply.peers, value, family)?;
             }
-            (key, Token::Bytes(bytes)) => {
-                refusal.note(key, first);
-                note_text(&mut reply, key, bytes);
-            }
-            (key, Token::Int(number)) => {
-                refusal.note(key, first);
-                note_number(&mut reply, key, number);
-            }
-            _ => {}
         }
-        tokens.finish(first).ok_or(ReplyError::Malformed)
-    })?;
-    refusal.verdict()?;
-    Ok(reply)
+        Ok(reply)
+    })
 }
 
 /// Reads the reply to a scrape: at most 70 swarms, in the order they come.
@@ -252,71 +254,43 @@ pub fn decode_announce_reply(body: &[u8]) -> Result<AnnounceReply, ReplyError> {
 /// # Errors
 /// [`ReplyError::Refused`] when the tracker says so, the others when it makes no sense.
 pub fn decode_scrape_reply(body: &[u8]) -> Result<Vec<(InfoHash, ScrapeEntry)>, ReplyError> {
-    let mut entries = Vec::new();
-    let mut refusal = RefusalKeys::default();
-    for_each_key(body, |key, first, tokens| {
-        if (key, first) == (b"files", Token::Dict) {
-            return keep_files(&mut entries, tokens).ok_or(ReplyError::Malformed);
-        }
-        refusal.note(key, first);
-        tokens.finish(first).ok_or(ReplyError::Malformed)
-    })?;
-    refusal.verdict()?;
-    Ok(entries)
+    with_dict(body, |dict| {
+        let files = dict.dict(b"files").into_iter().flatten();
+        let entry = |(hash, value): (&[u8], Value<'_>)| {
+            Some((InfoHash::try_from(hash).ok()?, scrape_entry(value.as_dict()?)))
+        };
+        Ok(files.filter_map(entry).take(SCRAPE_ENTRIES_MAX).collect())
+    })
 }
 
-/// Calls `visit` with each key of the outer dictionary and its value's first token; `visit`
-/// reads the rest of the value. Bytes after the dictionary do not matter.
-fn for_each_key<'a>(
-    body: &'a [u8],
-    mut visit: impl FnMut(&'a [u8], Token<'a>, &mut Tokens<'a>) -> Result<(), ReplyError>,
-) -> Result<(), ReplyError> {
+/// Reads the outer dictionary of a reply that is no refusal.
+fn with_dict<T>(
+    body: &[u8],
+    read: impl FnOnce(Dict<'_>) -> Result<T, ReplyError>,
+) -> Result<T, ReplyError> {
     if body.len() > REPLY_MAX {
         return Err(ReplyError::TooLong(body.len()));
     }
-    let mut tokens = Tokens::new(body);
-    if tokens.next() != Some(Token::Dict) {
-        return Err(ReplyError::Malformed);
-    }
-    while let Some(key) = tokens.key().ok_or(ReplyError::Malformed)? {
-        let first = tokens.next().ok_or(ReplyError::Malformed)?;
-        visit(key, first, &mut tokens)?;
-    }
-    Ok(())
-}
-
-/// The keys of a refusal, which come in any order.
-#[derive(Default)]
-struct RefusalKeys {
-    reason: Option<String>,
-    retry: Retry,
-}
-
-impl RefusalKeys {
-    fn note(&mut self, key: &[u8], value: Token<'_>) {
-        match (key, value) {
-            (b"failure reason", Token::Bytes(bytes)) => self.reason = Some(text(bytes)),
-            (b"retry in", Token::Bytes(b"never")) => self.retry = Retry::Never,
-            (b"retry in", Token::Bytes(digits)) => {
-                let minutes = std::str::from_utf8(digits).ok().and_then(|text| text.parse().ok());
-                self.retry = minutes.map_or(Retry::Unspecified, retry_after);
-            }
-            (b"retry in", Token::Int(minutes)) => self.retry = retry_after(minutes),
-            _ => {}
+    let (document, _) =
+        bencode::parse_prefix(body, &bencode::Limits::WIRE).map_err(|_| ReplyError::Malformed)?;
+    let dict = document.root().as_dict().ok_or(ReplyError::Malformed)?;
+    match dict.bytes(b"failure reason") {
+        Some(reason) => {
+            Err(ReplyError::Refused(Refusal { reason: text(reason), retry: retry(dict) }))
         }
-    }
-
-    fn verdict(self) -> Result<(), ReplyError> {
-        match self.reason {
-            Some(reason) => Err(ReplyError::Refused(Refusal { reason, retry: self.retry })),
-            None => Ok(()),
-        }
+        None => read(dict),
     }
 }
 
-fn retry_after(minutes: i64) -> Retry {
-    match u64::try_from(minutes) {
-        Ok(minutes @ 1..) => Retry::After(Duration::from_secs(minutes.saturating_mul(60))),
+/// Minutes as a number or as digits, or `never`.
+fn retry(dict: Dict<'_>) -> Retry {
+    let Some(value) = dict.get(b"retry in") else { return Retry::Unspecified };
+    if value.as_bytes() == Some(b"never") {
+        return Retry::Never;
+    }
+    let digits = || value.as_str().and_then(|digits| digits.parse().ok());
+    match value.as_int().or_else(digits).map(u64::try_from) {
+        Some(Ok(minutes @ 1..)) => Retry::After(Duration::from_secs(minutes.saturating_mul(60))),
         _ => Retry::Unspecified,
     }
 }
@@ -327,116 +301,47 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(start).chars().take(TEXT_MAX).collect()
 }
 
-fn note_text(reply: &mut AnnounceReply, key: &[u8], bytes: &[u8]) {
-    match key {
-        b"warning message" => reply.warning = Some(text(bytes)),
-        b"tracker id" if bytes.len() <= TRACKER_ID_MAX => reply.tracker_id = Some(bytes.to_vec()),
-        b"external ip" => reply.external_ip = ip_of_octets(bytes),
-        _ => {}
-    }
-}
-
-fn note_number(reply: &mut AnnounceReply, key: &[u8], number: i64) {
-    let seconds = || u64::try_from(number).ok().map(Duration::from_secs);
-    let count = || u32::try_from(number).ok();
-    match key {
-        b"interval" => reply.interval = seconds(),
-        b"min interval" => reply.min_interval = seconds(),
-        b"complete" => reply.complete = count(),
-        b"incomplete" => reply.incomplete = count(),
-        b"downloaded" => reply.downloaded = count(),
-        _ => {}
-    }
-}
-
 fn ip_of_octets(bytes: &[u8]) -> Option<IpAddr> {
     let v4 = <[u8; 4]>::try_from(bytes).ok().map(|octets| IpAddr::V4(Ipv4Addr::from(octets)));
     let v6 = || <[u8; 16]>::try_from(bytes).ok().map(|octets| IpAddr::V6(Ipv6Addr::from(octets)));
     v4.or_else(v6).map(|ip| ip.to_canonical())
 }
 
-fn keep(reply: &mut AnnounceReply, peer: SocketAddr) {
-    if reply.peers.len() < PEERS_PER_REPLY_MAX && peer.port() != 0 {
-        reply.peers.push(SocketAddr::new(peer.ip().to_canonical(), peer.port()));
-    }
-}
-
-fn keep_packed(reply: &mut AnnounceReply, packed: &[u8], family: Family) -> Result<(), ReplyError> {
-    let peer_len = family.peer_len();
-    if !packed.len().is_multiple_of(peer_len) {
-        return Err(ReplyError::PeersLength { length: packed.len(), peer_len });
-    }
-    for peer in unpack_peers(packed, family).take(PEERS_PER_REPLY_MAX) {
-        keep(reply, peer);
+fn keep_peers(
+    peers: &mut Vec<SocketAddr>,
+    value: Value<'_>,
+    family: Family,
+) -> Result<(), ReplyError> {
+    let room = PEERS_PER_REPLY_MAX.saturating_sub(peers.len());
+    let canonical = |peer: SocketAddr| SocketAddr::new(peer.ip().to_canonical(), peer.port());
+    if let Some(packed) = value.as_bytes() {
+        let peer_len = family.peer_len();
+        if !packed.len().is_multiple_of(peer_len) {
+            return Err(ReplyError::PeersLength { length: packed.len(), peer_len });
+        }
+        peers.extend(unpack_peers(packed, family).map(canonical).take(room));
+    } else if let Some(list) = value.as_list() {
+        peers.extend(list.iter().filter_map(listed_peer).map(canonical).take(room));
     }
     Ok(())
 }
 
-/// Reads a list whose opening token is gone, of dictionaries; other elements are passed over.
-fn keep_listed(reply: &mut AnnounceReply, tokens: &mut Tokens<'_>) -> Option<()> {
-    loop {
-        match tokens.next()? {
-            Token::End => return Some(()),
-            Token::Dict => {
-                if let Some(peer) = listed_peer(tokens)? {
-                    keep(reply, peer);
-                }
-            }
-            other => tokens.finish(other)?,
-        }
-    }
+fn listed_peer(value: Value<'_>) -> Option<SocketAddr> {
+    let dict = value.as_dict()?;
+    let ip: IpAddr = dict.str(b"ip")?.parse().ok()?;
+    let port = u16::try_from(dict.int(b"port")?).ok()?;
+    (port != 0).then(|| SocketAddr::new(ip, port))
 }
 
-fn listed_peer(tokens: &mut Tokens<'_>) -> Option<Option<SocketAddr>> {
-    let (mut ip, mut port) = (None, None);
-    while let Some(key) = tokens.key()? {
-        let value = tokens.next()?;
-        match (key, value) {
-            (b"ip", Token::Bytes(text)) => {
-                ip = std::str::from_utf8(text).ok().and_then(|text| text.parse::<IpAddr>().ok());
-            }
-            (b"port", Token::Int(number)) => port = u16::try_from(number).ok(),
-            _ => {}
-        }
-        tokens.finish(value)?;
+fn scrape_entry(dict: Dict<'_>) -> ScrapeEntry {
+    let count = |key| dict.int(key).map(|number| u32::try_from(number.max(0)).unwrap_or(u32::MAX));
+    let incomplete = count(b"incomplete").unwrap_or(0);
+    ScrapeEntry {
+        complete: count(b"complete").unwrap_or(0),
+        downloaded: count(b"downloaded").unwrap_or(0),
+        incomplete,
+        downloaders: count(b"downloaders").unwrap_or(incomplete),
     }
-    Some(ip.zip(port).map(SocketAddr::from))
-}
-
-/// Reads a dictionary whose opening token is gone: hash to counts.
-fn keep_files(entries: &mut Vec<(InfoHash, ScrapeEntry)>, tokens: &mut Tokens<'_>) -> Option<()> {
-    while let Some(key) = tokens.key()? {
-        let first = tokens.next()?;
-        let hash = InfoHash::try_from(key).ok();
-        match hash {
-            Some(hash) if first == Token::Dict && entries.len() < SCRAPE_ENTRIES_MAX => {
-                entries.push((hash, scrape_entry(tokens)?));
-            }
-            _ => tokens.finish(first)?,
-        }
-    }
-    Some(())
-}
-
-fn scrape_entry(tokens: &mut Tokens<'_>) -> Option<ScrapeEntry> {
-    let mut entry = ScrapeEntry::default();
-    let mut downloaders = None;
-    while let Some(key) = tokens.key()? {
-        let value = tokens.next()?;
-        if let Token::Int(number) = value {
-            let count = u32::try_from(number.max(0)).unwrap_or(u32::MAX);
-            match key {
-                b"complete" => entry.complete = count,
-                b"incomplete" => entry.incomplete = count,
-                b"downloaded" => entry.downloaded = count,
-                b"downloaders" => downloaders = Some(count),
-                _ => {}
-            }
-        }
-        tokens.finish(value)?;
-    }
-    entry.downloaders = downloaders.unwrap_or(entry.incomplete);
-    Some(entry)
 }
 
 #[cfg(test)]

@@ -165,7 +165,8 @@ fn negative_numbers_are_nothing() {
 
 #[test]
 fn rubbish_is_malformed() {
-    for body in [&b""[..], b"<html>", b"le", b"i1e", b"d", b"d5:peers", b"di1e1:xe", b"d1:xe"] {
+    let deep = [b"d5:peers".to_vec(), vec![b'l'; 1000], vec![b'e'; 1001]].concat();
+    for body in [&b""[..], b"<html>", b"le", b"i1e", b"0:", b"d", b"d5:peers", b"d1:xe", &deep] {
         assert_eq!(decode_announce_reply(body), Err(ReplyError::Malformed), "{body:?}");
         assert_eq!(decode_scrape_reply(body), Err(ReplyError::Malformed), "{body:?}");
     }

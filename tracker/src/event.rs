@@ -1,0 +1,69 @@
+//! What a tracker tells whoever listens.
+
+use std::net::SocketAddr;
+use swarm_core::types::InfoHash;
+use tokio::sync::broadcast;
+
+/// Events kept for a listener that is slow; it loses the oldest beyond that.
+pub(crate) const EVENT_QUEUE: usize = 1024;
+
+/// Something that happened to a swarm. Renewals and scrapes are counted, not told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TrackerEvent {
+    /// A peer was seen for the first time.
+    Joined {
+        /// The swarm.
+        info_hash: InfoHash,
+        /// Where the peer listens.
+        peer: SocketAddr,
+        /// It has everything.
+        complete: bool,
+    },
+    /// A peer became complete.
+    Completed {
+        /// The swarm.
+        info_hash: InfoHash,
+        /// Where the peer listens.
+        peer: SocketAddr,
+    },
+    /// A peer said goodbye.
+    Left {
+        /// The swarm.
+        info_hash: InfoHash,
+        /// Where the peer listened.
+        peer: SocketAddr,
+    },
+}
+
+/// The events of a tracker from the moment of asking.
+#[derive(Debug)]
+pub struct TrackerEvents {
+    receiver: broadcast::Receiver<TrackerEvent>,
+    missed: u64,
+}
+
+impl TrackerEvents {
+    pub(crate) const fn new(receiver: broadcast::Receiver<TrackerEvent>) -> Self {
+        Self { receiver, missed: 0 }
+    }
+
+    /// The next event; `None` when the tracker has shut down. Safe to cancel.
+    pub async fn next(&mut self) -> Option<TrackerEvent> {
+        loop {
+            match self.receiver.recv().await {
+                Ok(event) => return Some(event),
+                Err(broadcast::error::RecvError::Lagged(count)) => {
+                    self.missed = self.missed.saturating_add(count);
+                }
+                Err(broadcast::error::RecvError::Closed) => return None,
+            }
+        }
+    }
+
+    /// Events lost so far because they were not taken fast enough.
+    #[must_use]
+    pub const fn missed(&self) -> u64 {
+        self.missed
+    }
+}
