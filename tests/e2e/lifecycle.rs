@@ -6,7 +6,7 @@ use futures::StreamExt as _;
 use std::fs;
 use std::process::Command;
 use swarm_core::session::{Error, Event};
-use swarm_core::{AddTorrent, Config, Session};
+use swarm_core::{AddTorrent, Config, Session, proto};
 use tempfile::tempdir;
 
 /// Set when the test runs in a process of its own.
@@ -93,15 +93,11 @@ async fn a_seed_whose_file_is_damaged_serves_the_rest() {
     let (giver, taker) = (session().await, session().await);
     let given = giver.add(AddTorrent::seed(metainfo.clone(), &content)).await.unwrap();
     assert_eq!(within("checking", given.checked()).await.unwrap(), 9);
-    let fetch = AddTorrent::fetch(metainfo, here.path()).peers([address(&giver)]);
-    let handle = taker.add(fetch).await.unwrap();
-    let mut events = handle.events();
-    within("nine pieces", async {
-        while handle.stats().have_bytes < 160_000 - 16_384 {
-            events.next().await.expect("the torrent lives");
-        }
-    })
-    .await;
+    let handle = taker.add(AddTorrent::fetch(metainfo, here.path())).await.unwrap();
+    let done = |event: &Event| matches!(event, Event::Torrent(proto::Event::PieceDone { .. }));
+    let pieces = handle.events().filter(|event| std::future::ready(done(event))).take(9);
+    handle.add_peers(vec![address(&giver)]);
+    assert_eq!(within("nine pieces", pieces.count()).await, 9);
     assert!(!here.path().join("damaged").exists(), "an incomplete file has no final name");
 }
 
