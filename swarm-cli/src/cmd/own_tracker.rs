@@ -22,7 +22,14 @@ pub(super) struct OwnTracker {
     tracker: Tracker,
     events: TrackerEvents,
     connections: Receiver<(TcpStream, SocketAddr)>,
-    completed: BTreeMap<InfoHash, u64>,
+    completed: BTreeMap<InfoHash, Completed>,
+}
+
+/// Peers that became complete, by address family.
+#[derive(Clone, Copy, Debug, Default)]
+struct Completed {
+    v4: u64,
+    v6: u64,
 }
 
 impl OwnTracker {
@@ -69,8 +76,10 @@ impl OwnTracker {
                     self.tracker.serve_http_connection(stream, remote);
                 }
                 Some(event) = self.events.next() => {
-                    if let TrackerEvent::Completed { info_hash, .. } = event {
-                        *self.completed.entry(info_hash).or_default() += 1;
+                    if let TrackerEvent::Completed { info_hash, peer } = event {
+                        let completed = self.completed.entry(info_hash).or_default();
+                        completed.v4 += u64::from(peer.is_ipv4());
+                        completed.v6 += u64::from(peer.is_ipv6());
                     }
                 }
                 else => std::future::pending().await,
@@ -78,9 +87,10 @@ impl OwnTracker {
         }
     }
 
-    /// Peers that told the tracker they have become complete.
+    /// Peers that told the tracker they have become complete. A peer with both families
+    /// tells it twice, so the larger family is what is certain.
     pub(super) fn completed(&self, torrent: InfoHash) -> u64 {
-        self.completed.get(&torrent).copied().unwrap_or(0)
+        self.completed.get(&torrent).map_or(0, |completed| completed.v4.max(completed.v6))
     }
 }
 
