@@ -3,7 +3,7 @@
 //! The session accepts TCP connections and hands over what is HTTP; a UDP socket of ours
 //! stands on each of the same ports. Fetchers that finish tell it: it counts them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use swarm_core::types::InfoHash;
@@ -16,20 +16,17 @@ use crate::exit::{Code, Failure, plain};
 /// Connections that wait to be taken over. More are closed: clients come back.
 pub(super) const HANDED_OVER_MAX: usize = 128;
 
+/// Complete peers remembered for one torrent.
+const COMPLETED_MAX: usize = 100_000;
+
 /// A running tracker and its feed of connections.
 #[derive(Debug)]
 pub(super) struct OwnTracker {
     tracker: Tracker,
     events: TrackerEvents,
     connections: Receiver<(TcpStream, SocketAddr)>,
-    completed: BTreeMap<InfoHash, Completed>,
-}
-
-/// Peers that became complete, by address family.
-#[derive(Clone, Copy, Debug, Default)]
-struct Completed {
-    v4: u64,
-    v6: u64,
+    /// Who became complete: an address tells it again when its answer was lost.
+    completed: BTreeMap<InfoHash, BTreeSet<SocketAddr>>,
 }
 
 impl OwnTracker {
@@ -78,8 +75,9 @@ impl OwnTracker {
                 Some(event) = self.events.next() => {
                     if let TrackerEvent::Completed { info_hash, peer } = event {
                         let completed = self.completed.entry(info_hash).or_default();
-                        completed.v4 += u64::from(peer.is_ipv4());
-                        completed.v6 += u64::from(peer.is_ipv6());
+                        if completed.len() < COMPLETED_MAX {
+                            completed.insert(peer);
+                        }
                     }
                 }
                 else => std::future::pending().await,
@@ -90,7 +88,9 @@ impl OwnTracker {
     /// Peers that told the tracker they have become complete. A peer with both families
     /// tells it twice, so the larger family is what is certain.
     pub(super) fn completed(&self, torrent: InfoHash) -> u64 {
-        self.completed.get(&torrent).map_or(0, |completed| completed.v4.max(completed.v6))
+        let Some(completed) = self.completed.get(&torrent) else { return 0 };
+        let v4 = completed.iter().filter(|peer| peer.is_ipv4()).count();
+        u64::try_from(v4.max(completed.len() - v4)).unwrap_or(u64::MAX)
     }
 }
 

@@ -12,7 +12,7 @@ pub(crate) mod outbox;
 mod reader;
 mod writer;
 
-pub(crate) use outbox::{OutgoingBlock, Outbox};
+pub(crate) use outbox::{Outbox, OutgoingBlock};
 pub(crate) use reader::Incoming;
 
 use super::gate::Throttle;
@@ -187,7 +187,8 @@ impl Connection {
         let written = written.map_err(lost)?;
         let payload = self.writer.advance(written, &mut self.report.sent);
         self.up.give_back(granted.saturating_sub(payload));
-        let full = written < offered && self.stream.poll_write_ready(cx).map_err(lost)?.is_pending();
+        let full =
+            written < offered && self.stream.poll_write_ready(cx).map_err(lost)?.is_pending();
         Ok(if full { Turn::Wait } else { Turn::Again })
     }
 
@@ -225,7 +226,9 @@ impl Connection {
             let Poll::Ready(permit) = permit.as_mut().poll(cx) else { return Ok(()) };
             self.permit = None;
             let report = std::mem::take(&mut self.report);
-            permit.map_err(|_| CloseReason::Stopping)?.send(Mail::Report { peer: self.key, report });
+            permit
+                .map_err(|_| CloseReason::Stopping)?
+                .send(Mail::Report { peer: self.key, report });
             return Ok(());
         }
         let report = std::mem::take(&mut self.report);

@@ -189,8 +189,7 @@ impl Reader {
         self.end -= self.start;
         self.start = 0;
         let unread = self.scratch.get(..self.end).unwrap_or_default();
-        let required =
-            frame::required(unread, &self.limits).map_err(|_| CloseReason::Malformed)?;
+        let required = frame::required(unread, &self.limits).map_err(|_| CloseReason::Malformed)?;
         if self.scratch.len() < required {
             self.scratch.resize(required, 0);
         }

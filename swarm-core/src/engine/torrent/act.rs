@@ -1,7 +1,7 @@
 //! What the state machine asks for, done.
 
-use super::content::Done;
 use super::TorrentTask;
+use super::content::Done;
 use crate::data::Job;
 use crate::data::jobs::{StoreOutcome, StorePiece, Stored};
 use crate::data::workers::{JobPanicked, Kind};
@@ -21,7 +21,8 @@ impl TorrentTask {
         while let Some(output) = self.core.poll() {
             match output {
                 Output::Connect { addr } => {
-                    let dial = dial::run(self.shared.clone(), self.face.clone(), self.inbox.clone(), addr);
+                    let dial =
+                        dial::run(self.shared.clone(), self.face.clone(), self.inbox.clone(), addr);
                     self.shared.tasks.spawn("dial", dial);
                 }
                 Output::Send { peer, message } => self.queue(peer, &message),
