@@ -191,6 +191,13 @@ impl View {
         Self::new(ShowArgs { json: false, quiet, verbose: 0 })
     }
 
+    /// For programs: the link is the first thing they read.
+    pub(crate) const fn link_first(&mut self) {
+        if let Self::Json(json) = self {
+            json.link_first();
+        }
+    }
+
     /// The state of everything, every [`TICK`].
     pub(crate) fn tick(&mut self, now: Moment, rows: &[Snapshot]) -> Result<(), Failure> {
         match self {

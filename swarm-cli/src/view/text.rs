@@ -111,7 +111,7 @@ const fn verb(stage: Stage) -> &'static str {
 fn detail_lines(row: &Snapshot, screen: Screen, room: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     if let Some(diagnosis) = &row.diagnosis {
-        lines.push(dim(&cut(&format!("  {}", diagnosis.line()), screen.width), screen));
+        lines.extend(diagnosis.lines().iter().map(|line| dim(&format!("  {line}"), screen)));
     }
     match row.stage {
         Stage::Serving => lines.extend(peer_lines(&row.peers, screen, room)),
