@@ -87,10 +87,7 @@ fn who(shared: &Shared, face: &Face, seed: u64) -> Announcing {
         peer_id: shared.peer_id,
         // The upper half: the announcer's own choices are seeded with all of it.
         key: u32::try_from(seed >> 32).unwrap_or_default(),
-        ports: ListenPorts {
-            v4: port(|addr| addr.is_ipv4()),
-            v6: port(|addr| addr.is_ipv6()),
-        },
+        ports: ListenPorts { v4: port(|addr| addr.is_ipv4()), v6: port(|addr| addr.is_ipv6()) },
     }
 }
 
@@ -153,9 +150,8 @@ impl Task {
             let request = AnnounceRequest::new(&announcement, &self.who);
             let (id, url) = (announcement.id, announcement.url);
             let shared = self.shared.clone();
-            self.asking.push(Box::pin(async move {
-                (id, url, shared.trackers.announce(request).await)
-            }));
+            self.asking
+                .push(Box::pin(async move { (id, url, shared.trackers.announce(request).await) }));
         }
     }
 

@@ -119,8 +119,7 @@ impl Session {
             return Err(Error::Unsupported);
         }
         let gate = |rate| Gate::new(shared.clock, rate);
-        let face =
-            Arc::new(Face::new(hashes, gate(torrent.up_limit), gate(torrent.down_limit)));
+        let face = Arc::new(Face::new(hashes, gate(torrent.up_limit), gate(torrent.down_limit)));
         let (inbox, mail) = mpsc::channel(INBOX_MAX);
         // Entered first, so that of two equal torrents only one opens its files.
         let entry = Entry { face: face.clone(), inbox: inbox.clone() };

@@ -25,7 +25,7 @@ fn content(len: usize) -> Vec<u8> {
 }
 
 fn metainfo_of(bytes: &[u8]) -> Arc<Metainfo> {
-    let pieces = bytes.chunks(PIECE as usize).flat_map(|piece| Sha1::digest(piece)).collect();
+    let pieces = bytes.chunks(PIECE as usize).flat_map(Sha1::digest).collect();
     let torrent = MetainfoBuilder::file("file", bytes.len() as u64, PIECE)
         .build(&ContentHashes::V1(pieces))
         .unwrap();
@@ -94,9 +94,8 @@ async fn events_tell_of_every_piece_and_of_the_end_and_then_stop() {
     timeout(LIMIT, handle.completed()).await.unwrap().unwrap();
     timeout(LIMIT, handle.clone().remove()).await.unwrap();
     let events: Vec<Event> = timeout(LIMIT, events.collect()).await.unwrap();
-    let pieces = |event: &&Event| {
-        matches!(event, Event::Torrent(crate::proto::Event::PieceDone { .. }))
-    };
+    let pieces =
+        |event: &&Event| matches!(event, Event::Torrent(crate::proto::Event::PieceDone { .. }));
     assert_eq!(events.iter().filter(pieces).count(), 7);
     assert!(events.iter().any(|event| matches!(event, Event::FileDone { .. })));
     assert!(events.iter().any(|event| matches!(event, Event::Completed)));
@@ -118,10 +117,7 @@ async fn an_interrupted_fetch_goes_on_from_what_is_on_the_disk() {
     let mut pieces = 0;
     while pieces < 10 {
         let event = timeout(LIMIT, events.next()).await.unwrap().unwrap();
-        pieces += u32::from(matches!(
-            event,
-            Event::Torrent(crate::proto::Event::PieceDone { .. })
-        ));
+        pieces += u32::from(matches!(event, Event::Torrent(crate::proto::Event::PieceDone { .. })));
     }
     shut_down(first).await;
     assert!(matches!(handle.completed().await, Err(Error::Stopped)));
@@ -204,8 +200,7 @@ async fn the_same_torrent_is_not_added_twice() {
 #[tokio::test]
 async fn http_on_the_peer_port_is_handed_on_untouched_and_anything_else_closed() {
     let (to, mut http) = mpsc::channel(4);
-    let session =
-        Session::builder().config(loopback()).http_connections(to).build().await.unwrap();
+    let session = Session::builder().config(loopback()).http_connections(to).build().await.unwrap();
     let addr = session.listen_addrs()[0];
     let mut client = TcpStream::connect(addr).await.unwrap();
     client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
@@ -246,7 +241,10 @@ async fn shutdown_is_quick_in_the_middle_of_a_transfer_and_leaves_no_task() {
     timeout(Duration::from_secs(1), both).await.expect("within a second");
     assert!(fetch.task_names().is_empty() && seed.task_names().is_empty());
     assert!(matches!(handle.completed().await, Err(Error::Stopped)));
-    assert!(matches!(fetch.add(AddTorrent::fetch(metainfo_of(b"x"), folder.path())).await, Err(Error::Stopped)));
+    assert!(matches!(
+        fetch.add(AddTorrent::fetch(metainfo_of(b"x"), folder.path())).await,
+        Err(Error::Stopped)
+    ));
 }
 
 #[tokio::test]
