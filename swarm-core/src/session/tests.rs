@@ -148,6 +148,54 @@ async fn a_link_with_one_peer_is_enough() {
     shut_down(seed).await;
 }
 
+/// A tracker that knows one peer and remembers what it was asked.
+async fn tracker(peer: SocketAddr) -> (String, mpsc::Receiver<String>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/announce", listener.local_addr().unwrap());
+    let (asked, requests) = mpsc::channel(16);
+    let SocketAddr::V4(peer) = peer else { panic!("IPv4 only") };
+    let packed = [&peer.ip().octets()[..], &peer.port().to_be_bytes()].concat();
+    let body = [&b"d8:intervali60e5:peers6:"[..], &packed, b"e"].concat();
+    #[expect(clippy::disallowed_methods, reason = "part of the test, not of the engine")]
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") && stream.read_buf(&mut request).await.is_ok() {}
+            let request = String::from_utf8_lossy(&request).into_owned();
+            asked.send(request.lines().next().unwrap_or_default().to_owned()).await.unwrap();
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+            let _ = stream.write_all(&[head.as_bytes(), &body].concat()).await;
+        }
+    });
+    (url, requests)
+}
+
+#[tokio::test]
+async fn a_tracker_is_told_of_our_coming_and_going_and_gives_peers() {
+    let bytes = content(300_000);
+    let (_seed_folder, seed, metainfo) = seed(&bytes).await;
+    let (url, mut requests) = tracker(seed.listen_addrs()[0]).await;
+    let (folder, fetch) = (tempfile::tempdir().unwrap(), session().await);
+    let add = AddTorrent::fetch(metainfo, folder.path()).tracker_tier([url]);
+    let handle = fetch.add(add).await.unwrap();
+    timeout(LIMIT, handle.completed()).await.unwrap().unwrap();
+    assert_eq!(fetched(folder.path()), bytes);
+    let first = timeout(LIMIT, requests.recv()).await.unwrap().unwrap();
+    let port = fetch.listen_addrs()[0].port();
+    assert!(first.contains("event=started") && first.contains("left=300000"), "{first}");
+    assert!(first.contains(&format!("port={port}&")), "{first}");
+    let sources = handle.stats().sources;
+    assert_eq!((sources.len(), sources[0].peers, sources[0].answered), (1, 1, true));
+    shut_down(fetch).await;
+    let mut events = Vec::new();
+    while let Ok(request) = requests.try_recv() {
+        assert!(request.contains("left=0"), "{request}");
+        events.push(request.contains("event=stopped"));
+    }
+    assert_eq!(events.last(), Some(&true), "the last word is goodbye");
+    shut_down(seed).await;
+}
+
 #[tokio::test]
 async fn limits_hold_from_the_first_byte_and_can_be_lifted() {
     let bytes = content(600_000);
