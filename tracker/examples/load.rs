@@ -1,6 +1,6 @@
 //! Measures announces per CPU-second of a tracker that runs in another process.
 //!
-//! `load PID udp://127.0.0.1:6969 [SECONDS]` or `load PID http://127.0.0.1:6969 [SECONDS]`.
+//! `load PID udp://127.0.0.1:6969 [SECONDS [SWARMS]]`, or the same with `http://`.
 //!
 //! A fixed number of clients keep a fixed number of announces under way, so that the tracker
 //! is busy and nothing is lost. What it costs is read from /proc, so only the tracker's own
@@ -23,7 +23,7 @@ use swarm_core::wire::tracker_udp::{
 const CLIENTS: usize = 8;
 /// Announces of one client under way over UDP.
 const WINDOW: usize = 16;
-/// Swarms announced to.
+/// Swarms announced to, unless told otherwise.
 const SWARMS: u64 = 10_000;
 /// Clock ticks of /proc a second, as Linux has them everywhere.
 const TICKS_PER_SEC: f64 = 100.0;
@@ -31,15 +31,18 @@ const TICKS_PER_SEC: f64 = 100.0;
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 /// Announces sent so far; each is a different peer of one of the swarms.
-struct Peers(u64);
+struct Peers {
+    sent: u64,
+    swarms: u64,
+}
 
 impl Peers {
     fn next(&mut self) -> Announce {
-        self.0 = self.0.wrapping_add(1);
+        self.sent = self.sent.wrapping_add(1);
         // Spreads consecutive numbers over swarms and ports without repeating soon.
-        let mixed = self.0.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let mixed = self.sent.wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let mut hash = [0; 20];
-        for (to, from) in hash.iter_mut().zip((mixed % SWARMS).to_be_bytes()) {
+        for (to, from) in hash.iter_mut().zip((mixed % self.swarms).to_be_bytes()) {
             *to = from;
         }
         let port = u16::try_from(1 + (mixed >> 48) % 200).unwrap_or(1);
@@ -54,12 +57,14 @@ fn main() -> Outcome<()> {
     let mut args = std::env::args().skip(1);
     let (pid, url) = (args.next().ok_or("PID")?, args.next().ok_or("URL")?);
     let span = Duration::from_secs(args.next().map_or(Ok(5), |secs| secs.parse())?);
+    let swarms = args.next().map_or(Ok(SWARMS), |count| count.parse())?;
+    let peers = Peers { sent: 0, swarms };
     let (scheme, addr) = url.split_once("://").ok_or("udp://ADDR or http://ADDR")?;
     let addr: SocketAddr = addr.parse()?;
     let (start, before) = (Instant::now(), cpu_seconds(&pid)?);
     let announces = match scheme {
-        "udp" => udp(addr, start + span)?,
-        "http" => http(addr, start + span)?,
+        "udp" => udp(addr, start + span, peers)?,
+        "http" => http(addr, start + span, peers)?,
         other => return Err(format!("unknown scheme {other}").into()),
     };
     let (elapsed, cpu) = (start.elapsed().as_secs_f64(), cpu_seconds(&pid)? - before);
@@ -81,7 +86,7 @@ fn cpu_seconds(pid: &str) -> Outcome<f64> {
     Ok(f64::from(ticks.iter().sum::<u32>()) / TICKS_PER_SEC)
 }
 
-fn udp(addr: SocketAddr, end: Instant) -> Outcome<u64> {
+fn udp(addr: SocketAddr, end: Instant, mut peers: Peers) -> Outcome<u64> {
     let mut clients = Vec::new();
     let (mut out, mut reply) = (Vec::new(), [0; 2048]);
     for _ in 0..CLIENTS {
@@ -98,7 +103,7 @@ fn udp(addr: SocketAddr, end: Instant) -> Outcome<u64> {
         };
         clients.push((socket, id));
     }
-    let (mut peers, mut answered) = (Peers(0), 0);
+    let mut answered = 0;
     while Instant::now() < end {
         for (socket, id) in &clients {
             for _ in 0..WINDOW {
@@ -126,7 +131,7 @@ fn send_udp(
     socket.send(out).map(drop)
 }
 
-fn http(addr: SocketAddr, end: Instant) -> Outcome<u64> {
+fn http(addr: SocketAddr, end: Instant, mut peers: Peers) -> Outcome<u64> {
     let mut clients = Vec::new();
     for _ in 0..CLIENTS * WINDOW {
         let stream = TcpStream::connect(addr)?;
@@ -134,7 +139,7 @@ fn http(addr: SocketAddr, end: Instant) -> Outcome<u64> {
         stream.set_read_timeout(Some(Duration::from_secs(1)))?;
         clients.push(stream);
     }
-    let (mut peers, mut answered, mut reply) = (Peers(0), 0, [0; 8192]);
+    let (mut answered, mut reply) = (0, [0; 8192]);
     while Instant::now() < end {
         for stream in &mut clients {
             let url = announce_url("/announce", &peers.next(), None);
