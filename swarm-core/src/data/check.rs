@@ -116,24 +116,28 @@ impl Checker<'_> {
             }
             Presence::Zeros => {
                 reader.step(size)?;
-                return Ok(state(self.is_zeros(piece, &expected)));
+                return Ok(state(self.is_zeros(range, &expected)));
             }
         }
+        let range = match expected {
+            PieceHash::V2 { .. } => range.start..self.storage.content_end(range),
+            _ => range,
+        };
         let mut hasher = PieceHasher::new(&expected);
         let mut seen = 0;
         let whole = reader.read(range, &mut |bytes| {
             hasher.update(bytes);
             seen += bytes.len() as u64;
         })?;
-        if whole {
-            return Ok(state(hasher.matches()));
-        }
         reader.step(size - seen)?;
-        Ok(PieceState::Missing)
+        Ok(if whole { state(hasher.matches()) } else { PieceState::Missing })
     }
 
-    fn is_zeros(&self, piece: PieceIndex, expected: &PieceHash) -> bool {
-        let size = self.geometry.piece_size(piece);
+    fn is_zeros(&self, range: Range<u64>, expected: &PieceHash) -> bool {
+        let size = match expected {
+            PieceHash::V2 { .. } => self.storage.content_end(range.clone()) - range.start,
+            _ => range.end - range.start,
+        };
         match (expected, cached_zeros(size)) {
             (PieceHash::V1(hash), Some(zeros)) => *hash == zeros,
             _ => verify(zero_segments(size), expected),
@@ -143,7 +147,7 @@ impl Checker<'_> {
 
 /// SHA-1 of this many zeros, computed once per process; for the usual lengths only, the powers
 /// of two.
-fn cached_zeros(size: u32) -> Option<[u8; 20]> {
+fn cached_zeros(size: u64) -> Option<[u8; 20]> {
     static CACHE: [OnceLock<[u8; 20]>; 32] = [const { OnceLock::new() }; 32];
     if !size.is_power_of_two() {
         return None;
@@ -156,10 +160,12 @@ const fn state(good: bool) -> PieceState {
     if good { PieceState::Good } else { PieceState::Bad }
 }
 
-fn zero_segments(size: u32) -> impl Iterator<Item = &'static [u8]> {
+fn zero_segments(size: u64) -> impl Iterator<Item = &'static [u8]> {
     const ZEROS: [u8; 4096] = [0; 4096];
-    let whole = std::iter::repeat_n(ZEROS.as_slice(), size as usize / ZEROS.len());
-    whole.chain(ZEROS.get(..size as usize % ZEROS.len()))
+    // A piece is at most half a gigabyte long.
+    let size = usize::try_from(size).unwrap_or(usize::MAX);
+    let whole = std::iter::repeat_n(ZEROS.as_slice(), size / ZEROS.len());
+    whole.chain(ZEROS.get(..size % ZEROS.len()))
 }
 
 #[cfg(test)]

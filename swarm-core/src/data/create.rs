@@ -1,7 +1,7 @@
 //! Walks and hashes a file or folder for a new torrent.
 //!
 //! The walk is deterministic: the same content gives the same list on every machine, sorted by
-//! the bytes of the path. Links are left out, because where they lead may be outside of what
+//! the bytes of the paths, element by element. Links are left out, because where they lead may be outside of what
 //! the user meant to share.
 //!
 //! Not here: the torrent made of it (`metainfo`), the choice of a piece length.
@@ -25,7 +25,7 @@ pub struct Content {
     pub name: String,
     /// Whether it is one file and not a folder.
     pub is_file: bool,
-    /// The files, sorted by the bytes of their path.
+    /// The files, sorted by the bytes of their paths, element by element.
     pub files: Vec<ContentFile>,
     /// Paths that were left out, and why.
     pub skipped: Vec<(PathBuf, Skip)>,
@@ -38,8 +38,6 @@ pub struct ContentFile {
     pub path: Vec<String>,
     /// Length in bytes.
     pub length: u64,
-    /// Whether its owner may execute it.
-    pub executable: bool,
     modified: Option<SystemTime>,
 }
 
@@ -197,7 +195,8 @@ impl Content {
                 return Err(CreateError::TooMany(self.root.clone()));
             }
         }
-        self.files.sort_unstable_by(|a, b| a.joined().cmp(b.joined()));
+        // Element by element, as torrents list them (`metainfo::sort_files`).
+        self.files.sort_unstable_by(|a, b| a.path.cmp(&b.path));
         self.skipped.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         Ok(())
     }
@@ -224,33 +223,11 @@ impl Content {
 
 impl ContentFile {
     fn new(path: Vec<String>, meta: &Metadata) -> Self {
-        use std::os::unix::fs::PermissionsExt as _;
-        Self {
-            path,
-            length: meta.len(),
-            executable: meta.permissions().mode() & 0o100 != 0,
-            modified: meta.modified().ok(),
-        }
+        Self { path, length: meta.len(), modified: meta.modified().ok() }
     }
 
-    /// The file as a torrent describes it.
-    #[must_use]
-    pub fn for_torrent(&self) -> File {
-        File {
-            path: self.path.clone(),
-            length: self.length,
-            pad: false,
-            executable: self.executable,
-        }
-    }
-
-    /// The bytes of the path, as it is written with slashes.
-    fn joined(&self) -> impl Iterator<Item = &u8> {
-        let element = |(at, element)| {
-            let slash: &[u8] = if at > 0 { b"/" } else { b"" };
-            slash.iter().chain(str::as_bytes(element))
-        };
-        self.path.iter().map(String::as_str).enumerate().flat_map(element)
+    fn for_torrent(&self) -> File {
+        File { path: self.path.clone(), length: self.length, pad: false, executable: false }
     }
 }
 
@@ -277,13 +254,13 @@ mod tests {
     }
 
     #[test]
-    fn the_walk_is_sorted_by_the_bytes_of_the_path() {
+    fn the_walk_is_in_the_order_of_torrents() {
         let folder = tempfile::tempdir().unwrap();
         for path in ["b", "a/z", "a.txt", "a/b/c", "é", "Z", "a-b"] {
             write(folder.path(), path, b"x");
         }
         let content = Content::find(folder.path()).unwrap();
-        assert_eq!(paths(&content), ["Z", "a-b", "a.txt", "a/b/c", "a/z", "b", "é"]);
+        assert_eq!(paths(&content), ["Z", "a/b/c", "a/z", "a-b", "a.txt", "b", "é"]);
         assert!(!content.is_file && content.total_length() == 7);
     }
 
@@ -375,10 +352,7 @@ mod tests {
                         "shorter" => file.set_len(1).unwrap(),
                         "longer" => file.set_len(3 << 20).unwrap(),
                         "gone" => fs::remove_file(&victim).unwrap(),
-                        _ => {
-                            let later = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(9);
-                            file.set_modified(later).unwrap();
-                        }
+                        _ => file.set_modified(SystemTime::UNIX_EPOCH).unwrap(),
                     }
                 }
                 ControlFlow::Continue(())

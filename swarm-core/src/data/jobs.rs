@@ -84,7 +84,7 @@ impl StorePiece {
     #[must_use]
     pub fn run(self) -> Stored {
         let Self { storage, geometry, buf, hash, digests } = self;
-        let good = buf.is_complete() && verify(buf.blocks(), &hash);
+        let good = buf.is_complete() && is_good(&*storage, &geometry, &buf, &hash);
         let digests = match digests || !good {
             true => buf.blocks().map(block_digest).collect(),
             false => Vec::new(),
@@ -102,6 +102,20 @@ impl StorePiece {
     pub fn job(self, done: impl FnOnce(Result<Stored, JobPanicked>) + Send + 'static) -> Job {
         Job::new(Kind::Store, move || self.run(), done)
     }
+}
+
+fn is_good(storage: &dyn Storage, geometry: &Geometry, buf: &PieceBuf, hash: &PieceHash) -> bool {
+    let range = geometry.piece_range(buf.piece());
+    let mut left = match hash {
+        PieceHash::V2 { .. } => storage.content_end(range.clone()) - range.start,
+        PieceHash::V1(_) => range.end - range.start,
+    };
+    let content = buf.blocks().map(|block| {
+        let length = usize::try_from(left).unwrap_or(usize::MAX).min(block.len());
+        left -= length as u64;
+        block.get(..length).unwrap_or_default()
+    });
+    verify(content, hash)
 }
 
 impl ReadBlocks {

@@ -14,6 +14,8 @@ pub mod jobs;
 mod piece;
 mod pool;
 mod scan;
+#[cfg(test)]
+mod tests;
 pub mod workers;
 
 pub use piece::PieceBuf;

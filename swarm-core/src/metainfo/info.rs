@@ -12,7 +12,9 @@ use sha2::{Digest as _, Sha256};
 use super::error::{MetainfoError, Warning};
 use super::files::{check_length, disambiguate, safe_element, safe_path, spelling};
 use super::raw::{Kind, RawFile, RawList};
-use super::{File, Version, v1, v2};
+use super::v1::{self, V1};
+use super::v2::{self, V2};
+use super::{File, Version};
 use crate::bencode::{Dict, KeyOrder, Value};
 use crate::geometry::{Geometry, Layout};
 use crate::types::{BLOCK_SIZE, InfoHash, InfoHashV2, InfoHashes};
@@ -43,6 +45,7 @@ pub(super) struct Info {
 /// The file list with what goes beside it, whichever half it came from.
 struct Listing<'a> {
     list: RawList<'a>,
+    name: &'a [u8],
     single: bool,
     pieces: Option<Bytes>,
     version: Version,
@@ -60,20 +63,24 @@ pub(super) fn parse(
     if info.check_form()? == KeyOrder::Unsorted {
         warnings.push(Warning::UnsortedKeys);
     }
-    let raw_name = dict.bytes(b"name.utf-8").or_else(|| dict.bytes(b"name")).unwrap_or_default();
     let piece_length = piece_length(dict, has_v2)?;
-    let listing = listing(dict, raw_name, &raw, has_v2, piece_length, warnings)?;
+    let v2 = if has_v2 { Some(v2::parse(dict)?) } else { None };
+    let empty_folders = v2.as_ref().map_or(0, |v2| v2.empty_folders);
+    if empty_folders > 0 {
+        warnings.push(Warning::EmptyFolders(empty_folders));
+    }
+    let listing = listing(dict, &raw, v2, piece_length)?;
     if listing.list.content() == 0 {
         return Err(MetainfoError::Empty);
     }
     let geometry = Geometry::new(piece_length, listing.list.total)?;
     check_piece_hashes(listing.pieces.as_deref(), geometry)?;
     let hashes = hashes(&raw, listing.version);
-    let name = safe_element(raw_name).unwrap_or_else(|| {
+    let name = safe_element(listing.name).unwrap_or_else(|| {
         warnings.push(Warning::NameMissing);
         hashes.wire().to_string()
     });
-    let Listing { list, single, pieces, .. } = listing;
+    let Listing { list, name: raw_name, single, pieces, .. } = listing;
     let roots = if has_v2 { list.files.iter().map(|file| file.root).collect() } else { Vec::new() };
     let paths = Paths::new(list, &name, raw_name, single, warnings)?;
     Ok(Info {
@@ -117,29 +124,27 @@ fn piece_length(info: Dict<'_>, has_v2: bool) -> Result<u64, MetainfoError> {
 
 fn listing<'a>(
     info: Dict<'a>,
-    name: &'a [u8],
     raw: &Bytes,
-    has_v2: bool,
+    v2: Option<V2<'a>>,
     piece_length: u64,
-    warnings: &mut Vec<Warning>,
 ) -> Result<Listing<'a>, MetainfoError> {
-    let v2 = if has_v2 { Some(v2::parse(info, name)?) } else { None };
-    let empty_folders = v2.as_ref().map_or(0, |v2| v2.empty_folders);
-    if empty_folders > 0 {
-        warnings.push(Warning::EmptyFolders(empty_folders));
-    }
-    if let Some(v2) = v2.as_ref().filter(|_| info.get(b"pieces").is_none()) {
-        let list = padded(&v2.list, piece_length)?;
-        return Ok(Listing { list, single: v2.single, pieces: None, version: Version::V2 });
-    }
-    let mut v1 = v1::parse(info, name)?;
-    let base = info.value().span().start;
-    let pieces = raw.slice(v1.pieces.start - base..v1.pieces.end - base);
+    let name = info.bytes(b"name.utf-8").or_else(|| info.bytes(b"name")).unwrap_or_default();
+    let (v2, version) = match v2 {
+        Some(v2) if info.get(b"pieces").is_none() => {
+            let list = padded(&v2.list, piece_length)?;
+            let (name, single) = v2.single().map_or((name, false), |name| (name, true));
+            return Ok(Listing { list, name, single, pieces: None, version: Version::V2 });
+        }
+        Some(v2) => (Some(v2), Version::Hybrid),
+        None => (None, Version::V1),
+    };
+    let V1 { mut list, single, pieces } = v1::parse(info, name)?;
     if let Some(v2) = &v2 {
-        join_halves(&mut v1.list, &v2.list, piece_length)?;
+        join_halves(&mut list, &v2.list, piece_length)?;
     }
-    let version = if has_v2 { Version::Hybrid } else { Version::V1 };
-    Ok(Listing { list: v1.list, single: v1.single, pieces: Some(pieces), version })
+    let base = info.value().span().start;
+    let pieces = Some(raw.slice(pieces.start - base..pieces.end - base));
+    Ok(Listing { list, name, single, pieces, version })
 }
 
 /// The gap after a file, so that the next one with content begins a piece.
@@ -211,7 +216,7 @@ fn check_piece_hashes(pieces: Option<&[u8]>, geometry: Geometry) -> Result<(), M
 }
 
 /// The hashes that a torrent of this version has.
-fn hashes(raw: &[u8], version: Version) -> InfoHashes {
+pub(super) fn hashes(raw: &[u8], version: Version) -> InfoHashes {
     let v1 = || InfoHash::new(Sha1::digest(raw).into());
     let v2 = || InfoHashV2::new(Sha256::digest(raw).into());
     match version {

@@ -44,6 +44,10 @@ pub const TORRENT_SIZE_MAX: usize = 32 << 20;
 /// Largest `info` that is taken from peers, bytes.
 pub const INFO_SIZE_MAX: usize = 16 << 20;
 
+/// For `info` by itself: one level less, so that it can be put into a `.torrent`.
+const INFO_LIMITS: Limits =
+    Limits { depth: Limits::METAINFO.depth - 1, tokens: Limits::METAINFO.tokens };
+
 /// A parsed and validated torrent.
 #[derive(Clone, Debug)]
 pub struct Metainfo {
@@ -143,7 +147,7 @@ impl Metainfo {
     pub fn from_info(info: Bytes, expected: &InfoHashes) -> Result<Self, MetainfoError> {
         check_size(&info, INFO_SIZE_MAX)?;
         info::check_hashes(&info, expected)?;
-        let document = bencode::parse(&info, &Limits::METAINFO)?;
+        let document = bencode::parse(&info, &INFO_LIMITS)?;
         let mut warnings = Vec::new();
         let parsed = info::parse(document.root(), info.clone(), &mut warnings)?;
         // The bytes hash right, but what is asked for must also be a hash of this version.

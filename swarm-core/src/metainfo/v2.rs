@@ -16,9 +16,21 @@ pub(super) type Layers = BTreeMap<[u8; HASH_SIZE], Bytes>;
 #[derive(Debug)]
 pub(super) struct V2<'a> {
     pub(super) list: RawList<'a>,
-    /// The tree is one file that has the torrent's name.
-    pub(super) single: bool,
     pub(super) empty_folders: usize,
+}
+
+impl<'a> V2<'a> {
+    /// The name of the only file, when there is one and it lies in no folder: a
+    /// single-file torrent, whatever the torrent itself is called (BEP 52).
+    pub(super) fn single(&self) -> Option<&'a [u8]> {
+        match self.list.files.as_slice() {
+            [file] => match file.path.as_slice() {
+                [name] => Some(name),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
 }
 
 /// A folder that is being read.
@@ -33,11 +45,11 @@ impl<'a> Open<'a> {
     }
 }
 
-pub(super) fn parse<'a>(info: Dict<'a>, name: &[u8]) -> Result<V2<'a>, MetainfoError> {
+pub(super) fn parse(info: Dict<'_>) -> Result<V2<'_>, MetainfoError> {
     let field = MetainfoError::Field { key: "file tree", expected: "dictionary" };
     let tree = info.dict(b"file tree").ok_or(field)?;
-    let mut v2 = V2 { list: RawList::default(), single: false, empty_folders: 0 };
-    let mut path: Vec<&'a [u8]> = Vec::new();
+    let mut v2 = V2 { list: RawList::default(), empty_folders: 0 };
+    let mut path = Vec::new();
     // Depth is bounded by the decoder.
     let mut open = vec![Open::new(tree)];
     while let Some(folder) = open.last_mut() {
@@ -67,7 +79,6 @@ pub(super) fn parse<'a>(info: Dict<'a>, name: &[u8]) -> Result<V2<'a>, MetainfoE
             Some(_) => open.push(Open::new(entry)),
         }
     }
-    v2.single = matches!(v2.list.files.as_slice(), [file] if file.path == [name]);
     Ok(v2)
 }
 

@@ -1,7 +1,8 @@
 //! What to add to a session, and how.
 
 use crate::metainfo::{Magnet, Metainfo};
-use crate::types::FileIndex;
+use crate::proto::announce::TierOrder;
+use crate::types::{FileIndex, InfoHashes};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,6 +26,23 @@ pub struct AddTorrent {
 pub(crate) enum Source {
     Metainfo(Arc<Metainfo>),
     Magnet(Box<Magnet>),
+}
+
+impl Source {
+    pub(crate) fn hashes(&self) -> InfoHashes {
+        match self {
+            Self::Metainfo(metainfo) => metainfo.hashes(),
+            Self::Magnet(magnet) => magnet.hashes(),
+        }
+    }
+
+    /// The link, when the torrent came from one.
+    pub(crate) fn into_link(self) -> Option<Box<Magnet>> {
+        match self {
+            Self::Metainfo(_) => None,
+            Self::Magnet(magnet) => Some(magnet),
+        }
+    }
 }
 
 /// What is done with the content.
@@ -127,6 +145,29 @@ impl AddTorrent {
         self.up_limit = up;
         self.down_limit = down;
         self
+    }
+
+    /// Tiers of trackers to announce to, the caller's first.
+    pub(crate) fn tracker_tiers(&self) -> Vec<Vec<String>> {
+        let mut tiers = self.trackers.clone();
+        if self.torrent_trackers {
+            match &self.source {
+                Source::Metainfo(metainfo) => tiers.extend(metainfo.trackers().iter().cloned()),
+                // A link knows no tiers: its trackers are equals.
+                Source::Magnet(magnet) => {
+                    tiers.extend(magnet.trackers().iter().map(|url| vec![url.clone()]));
+                }
+            }
+        }
+        tiers
+    }
+
+    /// How those tiers relate.
+    pub(crate) fn tier_order(&self) -> TierOrder {
+        match &self.source {
+            Source::Metainfo(metainfo) if metainfo.is_private() => TierOrder::Strict,
+            _ => TierOrder::Parallel,
+        }
     }
 
     fn new(source: Source, mode: Mode) -> Self {

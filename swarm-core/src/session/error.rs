@@ -31,6 +31,18 @@ pub enum Error {
         /// The path in the way.
         path: PathBuf,
     },
+    /// Another process is fetching the same content into the same folder.
+    #[error("{} is being fetched by another process", path.display())]
+    Locked {
+        /// Where the content goes.
+        path: PathBuf,
+    },
+    /// The system gives no entropy, no thread or no socket.
+    #[error("the system fails: {0}")]
+    System(Arc<std::io::Error>),
+    /// A part of this program broke. That is a bug.
+    #[error("internal error")]
+    Internal,
     /// The torrent can be inspected but not transferred yet (v2 only).
     #[error("transferring a v2-only torrent is not yet supported")]
     Unsupported,
@@ -40,4 +52,10 @@ pub enum Error {
     /// The session was shut down, or the torrent removed, before the result came.
     #[error("stopped")]
     Stopped,
+}
+
+impl Error {
+    pub(crate) fn system(error: std::io::Error) -> Self {
+        Self::System(Arc::new(error))
+    }
 }

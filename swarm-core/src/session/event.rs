@@ -3,9 +3,12 @@
 use crate::metainfo::Metainfo;
 use crate::types::FileIndex;
 use futures::Stream;
+use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
 
 /// Something that happened to a torrent.
 #[derive(Clone, Debug)]
@@ -46,15 +49,35 @@ pub enum Event {
 }
 
 /// Events from the moment of subscribing on. Ends when the torrent is removed.
-#[derive(Debug)]
 pub struct EventStream {
-    _private: (),
+    events: Pin<Box<dyn Stream<Item = Event> + Send>>,
+}
+
+impl EventStream {
+    pub(crate) fn new(receiver: Option<Receiver<Event>>) -> Self {
+        let events = futures::stream::unfold(receiver, |receiver| async {
+            let mut receiver = receiver?;
+            let event = match receiver.recv().await {
+                Ok(event) => event,
+                Err(RecvError::Lagged(missed)) => Event::Lagged { missed },
+                Err(RecvError::Closed) => return None,
+            };
+            Some((event, Some(receiver)))
+        });
+        Self { events: Box::pin(events) }
+    }
 }
 
 impl Stream for EventStream {
     type Item = Event;
 
-    fn poll_next(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Option<Event>> {
-        unimplemented!()
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        self.events.as_mut().poll_next(cx)
+    }
+}
+
+impl fmt::Debug for EventStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventStream").finish_non_exhaustive()
     }
 }

@@ -10,6 +10,9 @@ mod event;
 mod handle;
 mod stats;
 
+#[cfg(test)]
+mod tests;
+
 pub use add::{AddTorrent, Mode, Selection};
 pub use config::Config;
 pub use error::Error;
@@ -19,7 +22,13 @@ pub use stats::{DialReport, FileStats, PeerStats, SourceReport, TorrentStats};
 
 pub use crate::proto::event::Phase;
 
+use crate::engine::gate::Gate;
+use crate::engine::shared::{Entry, Shared};
+use crate::engine::torrent::{self, Face, INBOX_MAX, Opened, Start, TorrentTask};
+use crate::engine::{accept, entropy, listen};
+use add::Source;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
@@ -29,13 +38,20 @@ use tokio::sync::mpsc;
 /// without goodbye; prefer [`Session::shutdown`].
 #[derive(Clone, Debug)]
 pub struct Session {
-    _private: (),
+    owner: Arc<Owner>,
+}
+
+/// Held by every clone of a session and by nothing else.
+#[derive(Debug)]
+struct Owner {
+    shared: Arc<Shared>,
 }
 
 /// Sets a session up.
 #[derive(Debug, Default)]
 pub struct SessionBuilder {
     config: Config,
+    http: Option<mpsc::Sender<(TcpStream, SocketAddr)>>,
 }
 
 impl SessionBuilder {
@@ -50,16 +66,26 @@ impl SessionBuilder {
     /// `to`, with nothing read from them. Without this they are closed. When the channel
     /// is full they are closed too.
     #[must_use]
-    pub fn http_connections(self, _to: mpsc::Sender<(TcpStream, SocketAddr)>) -> Self {
-        unimplemented!()
+    pub fn http_connections(mut self, to: mpsc::Sender<(TcpStream, SocketAddr)>) -> Self {
+        self.http = Some(to);
+        self
     }
 
     /// Binds the listening ports and starts the session. Needs a tokio runtime.
     ///
     /// # Errors
-    /// [`Error::Bind`] when an address cannot be listened on.
+    /// [`Error::Bind`] when an address cannot be listened on, [`Error::System`] when the
+    /// system gives no entropy or no threads.
     pub async fn build(self) -> Result<Session, Error> {
-        unimplemented!()
+        let listeners = listen::bind_all(&self.config.listen)?;
+        let shared = Arc::new(Shared::new(self.config, self.http).map_err(Error::system)?);
+        let addrs = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+        // Set once, here.
+        let _ = shared.listen.set(addrs);
+        for listener in listeners {
+            shared.tasks.spawn("listener", accept(shared.clone(), listener));
+        }
+        Ok(Session { owner: Arc::new(Owner { shared }) })
     }
 }
 
@@ -73,7 +99,7 @@ impl Session {
     /// The addresses the session listens on, with their real ports.
     #[must_use]
     pub fn listen_addrs(&self) -> Vec<SocketAddr> {
-        unimplemented!()
+        self.shared().listen.get().cloned().unwrap_or_default()
     }
 
     /// Adds a torrent and starts on it: checks what is on the disk, then fetches or serves.
@@ -81,26 +107,96 @@ impl Session {
     /// Returns once the torrent is known to the session, before checking or metadata.
     ///
     /// # Errors
-    /// [`Error::AlreadyAdded`], or [`Error::Storage`] when the output folder cannot be used,
-    /// or [`Error::Conflict`] when a different file is in the way.
-    pub async fn add(&self, _torrent: AddTorrent) -> Result<TorrentHandle, Error> {
-        unimplemented!()
+    /// [`Error::AlreadyAdded`], [`Error::Unsupported`], [`Error::EmptySelection`]; or
+    /// [`Error::Storage`] when the output folder cannot be used, [`Error::Conflict`] when a
+    /// different file is in the way, [`Error::Locked`] when another process fetches there;
+    /// or [`Error::Stopped`] after a shutdown.
+    pub async fn add(&self, torrent: AddTorrent) -> Result<TorrentHandle, Error> {
+        let shared = self.shared();
+        let seed = entropy::seed().map_err(Error::system)?;
+        let hashes = torrent.source.hashes();
+        if hashes.get_v1().is_none() {
+            return Err(Error::Unsupported);
+        }
+        let gate = |rate| Gate::new(shared.clock, rate);
+        let face =
+            Arc::new(Face::new(hashes, gate(torrent.up_limit), gate(torrent.down_limit)));
+        let (inbox, mail) = mpsc::channel(INBOX_MAX);
+        // Entered first, so that of two equal torrents only one opens its files.
+        let entry = Entry { face: face.clone(), inbox: inbox.clone() };
+        if !shared.enter(entry) {
+            let stopped = *shared.stop.borrow();
+            return Err(if stopped { Error::Stopped } else { Error::AlreadyAdded(hashes.wire()) });
+        }
+        let mut entered = Entered(Some((shared.clone(), face.clone())));
+        let opened = open(shared, &torrent).await?;
+        let start = Start { add: torrent, opened, face: face.clone(), mail, inbox, seed };
+        let task = TorrentTask::new(shared.clone(), start);
+        shared.tasks.spawn("torrent", task.run());
+        // From here on the task takes the torrent out.
+        drop(entered.0.take());
+        Ok(TorrentHandle::new(face))
     }
 
     /// The torrents of this session.
     #[must_use]
     pub fn torrents(&self) -> Vec<TorrentHandle> {
-        unimplemented!()
+        let entries = self.shared().entries();
+        entries.into_iter().map(|entry| TorrentHandle::new(entry.face)).collect()
     }
 
     /// Changes the limits of the whole session, bytes a second; `None` is no limit.
-    pub fn set_limits(&self, _up: Option<u64>, _down: Option<u64>) {
-        unimplemented!()
+    pub fn set_limits(&self, up: Option<u64>, down: Option<u64>) {
+        self.shared().up.set(up);
+        self.shared().down.set(down);
     }
 
     /// Stops everything: closes connections, tells trackers `stopped` (at most
-    /// [`Config::shutdown_timeout`]), syncs storage, joins every task and thread.
+    /// [`Config::shutdown_timeout`]), joins every task and thread.
+    ///
+    /// Pieces that are being written are written to the end. They are not forced to the
+    /// disk: whatever is found there on the next start is hashed before it is trusted.
     pub async fn shutdown(&self) {
-        unimplemented!()
+        let shared = self.shared();
+        shared.stop();
+        shared.tasks.joined().await;
+        let workers = shared.clone();
+        shared.tasks.blocking("join workers", move || workers.workers.shutdown()).await;
     }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.owner.shared
+    }
+
+    #[cfg(test)]
+    fn task_names(&self) -> Vec<&'static str> {
+        self.shared().tasks.names()
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.shared.stop();
+    }
+}
+
+/// A torrent that is known to the session and has no task yet; taken out when dropped.
+struct Entered(Option<(Arc<Shared>, Arc<Face>)>);
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        if let Some((shared, face)) = self.0.take() {
+            shared.forget(&face);
+            face.end();
+        }
+    }
+}
+
+/// Opens the storage of a torrent whose metadata is known.
+async fn open(shared: &Shared, torrent: &AddTorrent) -> Result<Option<Opened>, Error> {
+    let Source::Metainfo(metainfo) = &torrent.source else { return Ok(None) };
+    let (mode, metainfo) = (torrent.mode.clone(), metainfo.clone());
+    let (selection, overwrite) = (torrent.selection.clone(), torrent.overwrite);
+    let open = move || torrent::open(&mode, metainfo, &selection, overwrite);
+    shared.tasks.blocking("open", open).await.unwrap_or(Err(Error::Internal)).map(Some)
 }

@@ -1,8 +1,10 @@
 //! Snapshots: plain data, no handles.
 
+use crate::engine::torrent::Face;
 use crate::proto::event::Phase;
 use crate::proto::input::{DialError, Direction};
-use crate::types::FileIndex;
+use crate::proto::torrent::Snapshot;
+use crate::types::{FileIndex, PeerId};
 use std::net::SocketAddr;
 
 /// One torrent at one moment.
@@ -99,4 +101,69 @@ pub struct DialReport {
     pub connected: u64,
     /// Failures by kind, most frequent first.
     pub failed: Vec<(DialError, u64)>,
+}
+
+impl TorrentStats {
+    pub(crate) fn of(face: &Face) -> Self {
+        let live = face.live();
+        let snapshot = live.as_deref();
+        let status = face.status.borrow();
+        let pieces =
+            status.metainfo.as_ref().map_or(0, |metainfo| metainfo.geometry().piece_count());
+        let phase = status.phase;
+        drop(status);
+        let progress = face.progress.get();
+        let count = |value: fn(&Snapshot) -> u64| snapshot.map_or(0, value);
+        Self {
+            phase,
+            have_bytes: progress.map_or(0, |progress| progress.have_bytes()),
+            total_bytes: progress.map_or(0, |progress| progress.total_bytes()),
+            checked_pieces: face.checked_pieces(),
+            pieces,
+            down_rate: count(|snapshot| snapshot.down_rate),
+            up_rate: count(|snapshot| snapshot.up_rate),
+            downloaded: count(|snapshot| snapshot.downloaded),
+            uploaded: count(|snapshot| snapshot.uploaded),
+            wasted: count(|snapshot| snapshot.wasted),
+            peers: snapshot.map_or_else(Vec::new, |snapshot| peers(snapshot, pieces)),
+            files: progress.map_or_else(Vec::new, |progress| progress.files()),
+            sources: face.sources(),
+            dials: snapshot.map_or_else(DialReport::default, dials),
+        }
+    }
+}
+
+fn peers(snapshot: &Snapshot, pieces: u32) -> Vec<PeerStats> {
+    let each = snapshot.peers.iter();
+    each.map(|peer| PeerStats {
+        addr: peer.addr,
+        client: peer.client.clone().unwrap_or_else(|| client_of(&peer.id)),
+        direction: peer.direction,
+        progress: if pieces == 0 { 0.0 } else { f64::from(peer.have) / f64::from(pieces) },
+        down_rate: peer.down_rate,
+        up_rate: peer.up_rate,
+        downloaded: peer.downloaded,
+        uploaded: peer.uploaded,
+    })
+    .collect()
+}
+
+fn dials(snapshot: &Snapshot) -> DialReport {
+    let mut failed = snapshot.dials_failed.clone();
+    failed.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    DialReport {
+        known: snapshot.candidates,
+        tried: snapshot.dials,
+        connected: snapshot.dials_connected,
+        failed,
+    }
+}
+
+/// The client's code and version as they stand at the front of its peer id (BEP 20).
+fn client_of(id: &PeerId) -> String {
+    let [b'-', code @ .., _, _, _, _, _, _, _, _, _, _, _, _] = id.as_bytes() else {
+        return "unknown client".to_owned();
+    };
+    let code = String::from_utf8_lossy(code);
+    code.trim_end_matches('-').to_owned()
 }

@@ -99,6 +99,14 @@ impl<S: Storage> Storage for FaultStorage<S> {
         self.inner.presence(range)
     }
 
+    fn content_end(&self, range: Range<u64>) -> u64 {
+        self.inner.content_end(range)
+    }
+
+    fn will_read(&self, range: Range<u64>) {
+        self.inner.will_read(range);
+    }
+
     fn sync(&self) -> Result<(), StorageError> {
         self.step("sync")?;
         self.inner.sync()

@@ -39,6 +39,12 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// What a byte range may hold, so that a check can skip holes and missing files.
     fn presence(&self, range: Range<u64>) -> Presence;
 
+    /// Where the content of a byte range ends: before the pad file at its end, if there is one.
+    /// A v2 piece is hashed without its padding (BEP 52).
+    fn content_end(&self, range: Range<u64>) -> u64 {
+        range.end
+    }
+
     /// Tells that this range will be read soon, so that the disk can start on it. Never blocks
     /// for long; may do nothing.
     fn will_read(&self, _range: Range<u64>) {}

@@ -191,9 +191,15 @@ proptest! {
         }
     }
 
+}
+
+proptest! {
+    // Each case is a whole torrent of paths.
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn paths_are_distinct_safe_and_settled(
-        raw in prop::collection::vec(prop::collection::vec(element(), 1..4), 0..30),
+        raw in prop::collection::vec(prop::collection::vec(element(), 1..4), 0..20),
     ) {
         let mut files: Vec<File> = raw
             .iter()

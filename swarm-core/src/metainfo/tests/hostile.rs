@@ -71,6 +71,21 @@ fn what_two_readers_could_read_differently_is_refused() {
 }
 
 #[test]
+fn nesting_is_bounded_alike_in_a_file_and_from_peers() {
+    let nested = |depth: usize| [vec![b'l'; depth], vec![b'e'; depth]].concat();
+    // The outer dictionary and `info` are two more.
+    let fits = read(&single(|info| info.raw("x", &nested(62))));
+    assert!(from_peers(&fits).is_ok());
+    let deeper = single(|info| info.raw("x", &nested(63)));
+    let too_deep = |limit| MetainfoError::Bencode(bencode::Error::TooDeep { limit });
+    assert_eq!(error(&deeper), too_deep(64));
+    let bytes = &deeper[7..deeper.len() - 1];
+    let hashes = info::hashes(bytes, Version::V1);
+    let from_peers = Metainfo::from_info(Bytes::copy_from_slice(bytes), &hashes);
+    assert_eq!(from_peers.unwrap_err(), too_deep(63));
+}
+
+#[test]
 fn piece_lengths_are_bounded() {
     let with = |length: i64| error(&single(|info| info.int("piece length", length)));
     assert_eq!(with(0), MetainfoError::Geometry(GeometryError::PieceLength(0)));

@@ -234,12 +234,21 @@ fn leaf(entry: &mut DictEncoder<'_>, length: i64) {
 }
 
 #[test]
+fn a_tree_of_one_file_is_a_single_file_torrent_of_its_name() {
+    let one = read(&tree(|t| t.dict("a", |a| leaf(a, 5))));
+    assert!(one.is_single_file());
+    assert_eq!((one.name(), paths(&one)), ("a", vec!["a".to_owned()]));
+    let below = read(&tree(|t| t.dict("d", |d| d.dict("a", |a| leaf(a, 5)))));
+    assert!(!below.is_single_file());
+    assert_eq!((below.name(), paths(&below)), ("top", vec!["d/a".to_owned()]));
+}
+
+#[test]
 fn malformed_file_trees_are_refused() {
     let reason = |torrent: Vec<u8>| match error(&torrent) {
         MetainfoError::FileTree(reason) => reason,
         other => panic!("{other}"),
     };
-    assert_eq!(paths(&read(&tree(|t| t.dict("a", |a| leaf(a, 5))))), ["a"]);
     let nested = "empty name, or a file with children";
     assert_eq!(reason(tree(|t| leaf(t, 5))), nested);
     assert_eq!(

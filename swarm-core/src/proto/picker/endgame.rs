@@ -42,13 +42,12 @@ pub(super) fn copies(open: &Open, request: &Pick<'_>, reach: Speed, room: usize)
             if speed > reach {
                 break;
             }
-            let owers = open.peers().values().filter(|worker| worker.speed == speed);
-            for block in owers.flat_map(|worker| worker.owed.iter().rev()) {
+            for block in open.debts_of(speed) {
                 if found.len() == room {
                     return found;
                 }
-                if !found.contains(block) && suits(open, request, *block, (copies, reach)) {
-                    found.push(*block);
+                if !found.contains(&block) && suits(open, request, block, (copies, reach)) {
+                    found.push(block);
                 }
             }
         }
@@ -70,5 +69,5 @@ fn suits(
         && !owers.contains(request.peer)
         && piece.demand == Demand::Wanted
         && request.have.contains(block.piece)
-        && open.admits(block.piece, request.peer, request.speed)
+        && open.admits(piece, request.peer, request.speed)
 }

@@ -30,6 +30,8 @@ pub(super) struct Open {
     /// Pieces in [`Need::End`].
     ending: BTreeSet<PieceIndex>,
     peers: BTreeMap<PeerKey, Worker>,
+    /// The peers whose speed is [`Speed::Snubbed`].
+    snubbed: BTreeSet<PeerKey>,
     /// Closed because nothing was left of them; for the parent to take.
     pub(super) closed: Vec<PieceIndex>,
     bytes: u64,
@@ -58,6 +60,11 @@ impl Open {
             working: Vec::new(),
             late: VecDeque::new(),
         });
+        if speed == Speed::Snubbed {
+            self.snubbed.insert(peer);
+        } else if worker.speed == Speed::Snubbed {
+            self.snubbed.remove(&peer);
+        }
         worker.speed = speed;
         worker.owed.len()
     }
@@ -149,6 +156,7 @@ impl Open {
     /// Forgets a peer and all it owes.
     pub(super) fn forget(&mut self, peer: PeerKey) {
         let Some(worker) = self.peers.remove(&peer) else { return };
+        self.snubbed.remove(&peer);
         for block in worker.owed {
             self.forgive(peer, block);
         }
@@ -198,13 +206,12 @@ impl Open {
 
     /// Whether a peer may work on a piece beside those who do (LIMITS B10): a restricted
     /// piece belongs to one peer, until that is snubbed or owes nothing of it.
-    pub(super) fn admits(&self, index: PieceIndex, peer: PeerKey, speed: Speed) -> bool {
-        let Some(piece) = self.pieces.get(&index) else { return false };
+    pub(super) fn admits(&self, piece: &OpenPiece, peer: PeerKey, speed: Speed) -> bool {
         if piece.restriction == Restriction::None || piece.owed() == 0 {
             return true;
         }
         let Some(sole) = piece.sole else { return true };
-        let stalled = self.peers.get(&sole).is_none_or(|worker| worker.speed == Speed::Snubbed);
+        let stalled = !self.peers.contains_key(&sole) || self.snubbed.contains(&sole);
         sole == peer || stalled && speed != Speed::Snubbed
     }
 
@@ -242,6 +249,15 @@ impl Open {
 
     pub(super) fn indices(&self) -> impl Iterator<Item = PieceIndex> + '_ {
         self.pieces.keys().copied()
+    }
+
+    /// What the peers of one speed owe, of each what it was asked for last first.
+    pub(super) fn debts_of(&self, speed: Speed) -> impl Iterator<Item = BlockRef> + '_ {
+        let snubbed = self.snubbed.iter().filter(move |_| speed == Speed::Snubbed);
+        let snubbed = snubbed.filter_map(|peer| self.peers.get(peer));
+        let rest = if speed == Speed::Snubbed { None } else { Some(self.peers.values()) };
+        let rest = rest.into_iter().flatten().filter(move |worker| worker.speed == speed);
+        snubbed.chain(rest).flat_map(|worker| worker.owed.iter().rev().copied())
     }
 
     pub(super) fn peers(&self) -> &BTreeMap<PeerKey, Worker> {

@@ -65,7 +65,7 @@ impl Picker {
         if owed == 0 && turn.room == room && self.make_room(turn) {
             self.open_another(turn);
         }
-        let owed = owed + room - turn.room;
+        let owed = owed + (room - turn.room);
         turn.room = turn.room.min(ENDGAME_DEPTH.saturating_sub(owed));
         if turn.room == 0 || turn.request.speed == Speed::Snubbed {
             return;
@@ -86,8 +86,8 @@ impl Picker {
             if self.rarity.contains(*piece) && self.has_room() {
                 self.begin(*piece);
             }
-            if self.open.get(*piece).is_some_and(OpenPiece::is_unfilled) && self.fits(turn, *piece)
-            {
+            let open = self.open.get(*piece);
+            if open.is_some_and(|open| open.is_unfilled() && self.fits(turn, *piece, open)) {
                 self.take(turn, *piece);
             }
         }
@@ -101,18 +101,18 @@ impl Picker {
             Step::Own => self
                 .open
                 .own(peer)
-                .filter(|(index, _)| self.fits(turn, *index))
+                .filter(|(index, piece)| self.fits(turn, *index, piece))
                 .find(|(_, piece)| speed != Speed::Snubbed || piece.owed() == 0),
             Step::Adopt => self
                 .open
                 .orphans()
-                .filter(|(index, _)| self.fits(turn, *index))
+                .filter(|(index, piece)| self.fits(turn, *index, piece))
                 .take(LOOKS)
                 .max_by_key(|(_, piece)| piece.given()),
             Step::ShareSlow | Step::Share => self
                 .open
                 .shared()
-                .filter(|(index, _)| self.fits(turn, *index))
+                .filter(|(index, piece)| self.fits(turn, *index, piece))
                 .filter(|(_, piece)| matches!(step, Step::Share) || piece.pace <= Speed::Slow)
                 .take(LOOKS)
                 .max_by_key(|(_, piece)| piece.free()),
@@ -148,7 +148,8 @@ impl Picker {
     /// Gives up open pieces that hold up a peer with nothing else to do; false when it
     /// would not help.
     fn make_room(&mut self, turn: &Turn<'_, '_>) -> bool {
-        if self.choose(&turn.request).is_none() {
+        let hopeful = self.open.ending().is_some() || self.open.orphans().next().is_some();
+        if !hopeful || self.choose(&turn.request).is_none() {
             return false;
         }
         let stalled = self.open.is_stalled();
@@ -194,9 +195,9 @@ impl Picker {
     }
 
     /// Whether a peer may work on an open piece.
-    fn fits(&self, turn: &Turn<'_, '_>, piece: PieceIndex) -> bool {
+    fn fits(&self, turn: &Turn<'_, '_>, index: PieceIndex, piece: &OpenPiece) -> bool {
         let Pick { peer, have, speed, .. } = turn.request;
-        have.contains(piece) && self.open.admits(piece, peer, speed)
+        have.contains(index) && self.open.admits(piece, peer, speed)
     }
 
     fn has_room(&self) -> bool {

@@ -71,6 +71,9 @@ impl Rarity {
     /// Puts exactly these pieces in play.
     pub(super) fn reset(&mut self, in_play: Bitfield) {
         self.order.sort_by_key(|piece| in_play.contains(PieceIndex::new(*piece)));
+        for (place, piece) in (0u32..).zip(&self.order) {
+            put(&mut self.place, *piece, place);
+        }
         self.starts = vec![in_play.len() - in_play.count()];
         self.in_play = in_play;
         self.stale = true;
@@ -83,21 +86,31 @@ impl Rarity {
             return;
         }
         self.stale = false;
-        let out = self.starts.first().copied().unwrap_or_default();
+        let out = at(&self.starts, 0);
         let mut loose = self.order.split_off(out as usize);
         loose.shuffle(&mut self.rng);
-        // A stable sort of a random order: random inside each level.
-        loose.sort_by_key(|piece| at(&self.levels, *piece));
-        self.order.append(&mut loose);
-        for (place, piece) in (0u32..).zip(&self.order) {
-            put(&mut self.place, *piece, place);
+        // Counted, then dealt out in random order: random inside each level.
+        let mut sizes = Vec::new();
+        for piece in &loose {
+            let level = at(&self.levels, *piece);
+            sizes.resize(sizes.len().max(level as usize + 1), 0);
+            let size = at(&sizes, level);
+            put(&mut sizes, level, size + 1);
         }
-        self.starts.truncate(1);
-        for (place, piece) in (0u32..).zip(&self.order).skip(out as usize) {
-            let level = at(&self.levels, *piece) as usize;
-            while self.starts.len() <= level {
-                self.starts.push(place);
-            }
+        let mut start = out;
+        self.starts = vec![out];
+        for size in sizes.iter().take(sizes.len().saturating_sub(1)) {
+            start += size;
+            self.starts.push(start);
+        }
+        let mut next = self.starts.clone();
+        self.order.resize(self.levels.len(), 0);
+        for piece in loose {
+            let level = at(&self.levels, piece);
+            let place = at(&next, level);
+            put(&mut next, level, place + 1);
+            put(&mut self.order, place, piece);
+            put(&mut self.place, piece, place);
         }
     }
 

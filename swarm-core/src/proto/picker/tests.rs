@@ -239,12 +239,25 @@ fn in_the_endgame_the_first_to_deliver_wins_and_the_others_are_told() {
 #[test]
 fn copies_are_bounded_per_peer_and_in_all_and_denied_to_the_snubbed() {
     let mut scene = Scene::new(1, 100);
-    assert_eq!(scene.pick(A, Speed::Fast, 200).len(), 100);
-    assert_eq!(scene.pick(B, Speed::Snubbed, 200), []);
-    assert_eq!(scene.pick(B, Speed::Slow, 200), [], "a slow peer does not race a fast one");
-    assert_eq!(scene.pick(B, Speed::Fast, 200).len(), ENDGAME_DEPTH);
-    let picked: usize = (10..20).map(|key| scene.pick(PeerKey(key), Speed::Fast, 200).len()).sum();
+    assert_eq!(scene.pick(A, Speed::Fast, usize::MAX).len(), 100);
+    assert_eq!(scene.pick(B, Speed::Snubbed, usize::MAX), []);
+    assert_eq!(scene.pick(B, Speed::Slow, usize::MAX), [], "a slow peer does not race a fast one");
+    assert_eq!(scene.pick(B, Speed::Fast, usize::MAX).len(), ENDGAME_DEPTH);
+    let picked: usize =
+        (10..20).map(|key| scene.pick(PeerKey(key), Speed::Fast, usize::MAX).len()).sum();
     assert_eq!(ENDGAME_DEPTH + picked, 8, "a hundredth of the blocks, at least 8");
+}
+
+#[test]
+fn peers_that_never_deliver_cannot_fill_the_memory() {
+    let mut scene = Scene::new(9, 2);
+    scene.picker.set_capacity(0);
+    let held = scene.pick(A, Speed::Fast, 4);
+    assert_eq!(scene.pick(B, Speed::Fast, 4), [], "the capacity is used up");
+    assert_eq!(scene.pick(A, Speed::Snubbed, 0), []);
+    let copies = scene.pick(B, Speed::Fast, 4);
+    assert_eq!(copies.iter().collect::<BTreeSet<_>>(), held.iter().collect());
+    assert!(!scene.picker.in_endgame());
 }
 
 #[test]
@@ -364,7 +377,7 @@ proptest! {
     #[test]
     fn it_agrees_with_the_naive_model_and_one_good_peer_is_enough(
         seed: u64,
-        bytes in prop::collection::vec(any::<u8>(), 0..1600),
+        bytes in prop::collection::vec(any::<u8>(), 0..800),
     ) {
         model::run(seed, &bytes);
     }

@@ -175,9 +175,9 @@ impl Torrent {
         let (Some(content), Some(peer)) = (&self.content, self.peers.get_mut(&key)) else { return };
         let set =
             allowed_fast::allowed_fast(peer.addr.ip(), self.params.info_hash, &content.geometry);
-        peer.upload.allowed.clone_from(&set);
         let have = content.picker.have();
         let granted: Vec<_> = set.into_iter().filter(|piece| have.contains(*piece)).collect();
+        peer.upload.allowed.clone_from(&granted);
         for piece in granted {
             self.send(now, key, Message::AllowedFast(piece));
         }

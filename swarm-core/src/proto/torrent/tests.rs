@@ -3,7 +3,7 @@
 use super::super::input::{DialError, Direction, Reserved, Source, Verification};
 use super::*;
 use crate::types::Bitfield;
-use crate::wire::extended::{Extension, ExtendedHandshake, ExtensionIds, HANDSHAKE_ID};
+use crate::wire::extended::{ExtendedHandshake, Extension, ExtensionIds, HANDSHAKE_ID};
 use crate::wire::ut_metadata::MetadataMessage;
 use bytes::Bytes;
 use std::net::SocketAddr;
@@ -138,7 +138,9 @@ impl Story {
 fn sent(out: &[Output], host: u8) -> Vec<Message> {
     out.iter()
         .filter_map(|output| match output {
-            Output::Send { peer, message } if *peer == PeerKey(host.into()) => Some(message.clone()),
+            Output::Send { peer, message } if *peer == PeerKey(host.into()) => {
+                Some(message.clone())
+            }
             _ => None,
         })
         .collect()
@@ -402,7 +404,8 @@ fn we_do_not_talk_to_ourselves() {
     let mut story = Story::leech();
     let peer = PeerKey(9);
     let direction = Direction::Outgoing;
-    let out = story.tell(Input::Connected { peer, addr: addr(9), direction, id: US, reserved: FAST });
+    let out =
+        story.tell(Input::Connected { peer, addr: addr(9), direction, id: US, reserved: FAST });
     assert_eq!(closed(&out, 9), Some(CloseReason::Ourselves));
     let out = story.tell(Input::Candidates { source: Source::User, addrs: vec![addr(9)] });
     assert_eq!(out, []);

@@ -352,6 +352,16 @@ impl Storage for FsStorage {
         all
     }
 
+    fn content_end(&self, range: Range<u64>) -> u64 {
+        let slices = self.table.layout().slices(range.clone());
+        let mut at = range.start;
+        let ends = slices.filter_map(|slice| {
+            at += slice.length;
+            (!slice.pad).then_some(at)
+        });
+        ends.last().unwrap_or(range.start)
+    }
+
     fn will_read(&self, range: Range<u64>) {
         let slots = self.slots();
         for slice in self.table.layout().slices(range) {

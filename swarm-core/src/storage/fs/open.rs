@@ -57,7 +57,24 @@ impl FsStorage {
     /// # Errors
     /// When `content` does not exist, or is a folder where a file is due or the reverse.
     pub fn seed(content: &Path, metainfo: &Metainfo) -> Result<Self, StorageError> {
-        Self::seed_blueprint(content, &Blueprint::from(metainfo))
+        let mut storage = Self::seed_blueprint(content, &Blueprint::from(metainfo))?;
+        if !metainfo.is_single_file() {
+            for file in 0..storage.table.len() {
+                if let Some(path) = metainfo.spelling(file_index(file)) {
+                    storage.respell_missing(file, path);
+                }
+            }
+        }
+        Ok(storage)
+    }
+
+    /// Content that was not fetched by us has the names of the torrent, safe or not: where the
+    /// safe one is not there, look for the other.
+    fn respell_missing(&mut self, file: usize, path: &[String]) {
+        let safe = self.table.path(file, Place::Content);
+        if let Ok(None) = self.root.stat(&safe) {
+            self.table.respell(file, path);
+        }
     }
 
     pub(crate) fn fetch_blueprint(

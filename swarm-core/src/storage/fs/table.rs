@@ -105,6 +105,15 @@ impl Table {
         Ok(Self { names, below, layout, geometry })
     }
 
+    /// Gives a file another path below the content folder, if that is one at all.
+    pub(super) fn respell(&mut self, file: usize, path: &[String]) {
+        let path: Result<PathBuf, _> =
+            path.iter().map(|element| check_element(element).map(|()| element)).collect();
+        if let (Some(below), Ok(path)) = (self.below.get_mut(file), path) {
+            *below = path;
+        }
+    }
+
     pub(super) const fn layout(&self) -> &Layout {
         &self.layout
     }

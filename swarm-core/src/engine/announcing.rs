@@ -1,0 +1,196 @@
+//! Telling trackers about a torrent, and the torrent about the peers they know.
+//!
+//! A task of its own per torrent, so that a slow tracker holds up nothing. The torrent tells
+//! it the numbers and whether it takes part in the swarm; the task ends when the torrent is
+//! gone and every tracker has been told, or when telling them takes too long.
+//!
+//! Not here: when to announce (`proto::announce`), how (`trackers`).
+
+use super::shared::Shared;
+use super::torrent::{Face, Inbox, Mail};
+use super::trackers::{self, AnnounceError, AnnounceRequest, Announcing, ListenPorts};
+use crate::proto::announce::{AnnounceId, AnnounceInput, Announcer, Status, TierOrder};
+use crate::proto::event::Phase;
+use crate::proto::input::Source;
+use crate::session::Event;
+use crate::types::{Moment, Untrusted};
+use crate::wire::tracker_http::AnnounceReply;
+use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// The torrent's side: tells the task what it needs to know. Dropping it says goodbye.
+#[derive(Debug)]
+pub(crate) struct Trackers {
+    news: watch::Sender<News>,
+}
+
+/// What announces depend on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct News {
+    status: Status,
+    taking_part: bool,
+    completed: bool,
+}
+
+impl Trackers {
+    /// Starts announcing a torrent to tiers of trackers; `None` when there are none to use.
+    pub(crate) fn start(
+        shared: &Arc<Shared>,
+        face: &Arc<Face>,
+        inbox: &Inbox,
+        (seed, tiers, order): (u64, &[Vec<String>], TierOrder),
+    ) -> Option<Self> {
+        let announcer = Announcer::new(seed, tiers, order);
+        announcer.trackers().next()?;
+        for (_, url) in announcer.trackers() {
+            face.report_source(&trackers::shown(url), |_| {});
+        }
+        let (news, watch) = watch::channel(News::default());
+        let task = Task {
+            announcer,
+            who: who(shared, face, seed),
+            shared: shared.clone(),
+            face: face.clone(),
+            inbox: inbox.clone(),
+            known: News::default(),
+            asking: FuturesUnordered::new(),
+        };
+        shared.tasks.spawn("trackers", task.run(watch));
+        Some(Self { news })
+    }
+
+    /// Tells how the torrent stands.
+    pub(crate) fn report(&self, phase: Phase, status: Status) {
+        let taking_part = matches!(phase, Phase::Metadata | Phase::Downloading | Phase::Seeding);
+        self.news.send_if_modified(|news| {
+            let before = *news;
+            *news = News { status, taking_part, ..before };
+            before != *news
+        });
+    }
+
+    /// Tells that the last wanted piece has come.
+    pub(crate) fn completed(&self) {
+        self.news.send_modify(|news| news.completed = true);
+    }
+}
+
+fn who(shared: &Shared, face: &Face, seed: u64) -> Announcing {
+    let addrs = shared.listen.get().map_or(&[][..], Vec::as_slice);
+    let port = |of: fn(&&SocketAddr) -> bool| addrs.iter().find(of).map(SocketAddr::port);
+    Announcing {
+        info_hash: face.hashes.wire(),
+        peer_id: shared.peer_id,
+        // The upper half: the announcer's own choices are seeded with all of it.
+        key: u32::try_from(seed >> 32).unwrap_or_default(),
+        ports: ListenPorts {
+            v4: port(|addr| addr.is_ipv4()),
+            v6: port(|addr| addr.is_ipv6()),
+        },
+    }
+}
+
+type Answer = (AnnounceId, Arc<str>, Result<AnnounceReply, AnnounceError>);
+
+struct Task {
+    shared: Arc<Shared>,
+    face: Arc<Face>,
+    inbox: Inbox,
+    announcer: Announcer,
+    who: Announcing,
+    known: News,
+    /// Bounded by the announcer: one for each tracker, and its goodbye.
+    asking: FuturesUnordered<BoxFuture<'static, Answer>>,
+}
+
+impl Task {
+    async fn run(mut self, mut news: watch::Receiver<News>) {
+        loop {
+            self.ask();
+            let deadline = self.announcer.deadline().unwrap_or(Moment::NEVER);
+            let deadline = self.shared.clock.instant(deadline);
+            tokio::select! {
+                changed = news.changed() => match changed {
+                    Ok(()) => {
+                        let latest = *news.borrow_and_update();
+                        self.learn(latest);
+                    }
+                    Err(_) => break,
+                },
+                Some(answer) = self.asking.next() => self.on_answer(answer, true).await,
+                () = tokio::time::sleep_until(deadline) => self.tell(AnnounceInput::Wake),
+            }
+        }
+        let limit = self.shared.config.shutdown_timeout;
+        // Trackers that cannot be told in time forget us by themselves.
+        let _ = tokio::time::timeout(limit, self.say_goodbye()).await;
+    }
+
+    fn learn(&mut self, news: News) {
+        let before = std::mem::replace(&mut self.known, news);
+        self.tell(AnnounceInput::Status(news.status));
+        match (before.taking_part, news.taking_part) {
+            (false, true) => self.tell(AnnounceInput::Start),
+            (true, false) => self.tell(AnnounceInput::Stop),
+            _ => {}
+        }
+        if news.completed && !before.completed {
+            self.tell(AnnounceInput::Completed);
+        }
+    }
+
+    fn tell(&mut self, input: AnnounceInput) {
+        self.announcer.handle(self.shared.clock.now(), input);
+    }
+
+    /// Makes the announces that are due.
+    fn ask(&mut self) {
+        while let Some(announcement) = self.announcer.poll() {
+            let request = AnnounceRequest::new(&announcement, &self.who);
+            let (id, url) = (announcement.id, announcement.url);
+            let shared = self.shared.clone();
+            self.asking.push(Box::pin(async move {
+                (id, url, shared.trackers.announce(request).await)
+            }));
+        }
+    }
+
+    async fn on_answer(&mut self, (id, url, result): Answer, wants_peers: bool) {
+        self.tell(trackers::outcome(id, &result));
+        let name = trackers::shown(&url);
+        let result = match result {
+            Ok(reply) => {
+                let count = reply.peers.len();
+                if wants_peers && count > 0 {
+                    let mail = Mail::Candidates { source: Source::Tracker, addrs: reply.peers };
+                    // When the torrent is gone there is nobody left to tell.
+                    let _ = self.inbox.send(mail).await;
+                }
+                Ok(count)
+            }
+            Err(error) => {
+                let text = error.to_string();
+                Err(Untrusted::with_limit(&text, Untrusted::FAILURE_MAX).to_string())
+            }
+        };
+        self.face.report_source(&name, |report| {
+            report.answered |= result.is_ok();
+            report.peers += *result.as_ref().unwrap_or(&0);
+            report.error = result.as_ref().err().cloned();
+        });
+        self.face.tell(Event::Tracker { url: name, result });
+    }
+
+    async fn say_goodbye(&mut self) {
+        self.tell(AnnounceInput::Stop);
+        self.ask();
+        while !self.announcer.is_idle() {
+            let Some(answer) = self.asking.next().await else { return };
+            self.on_answer(answer, false).await;
+        }
+    }
+}

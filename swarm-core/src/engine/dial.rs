@@ -1,0 +1,103 @@
+//! One attempt to reach a peer: connect, shake hands, hand the connection to the torrent.
+//!
+//! Not here: whom to dial and when again (`proto::candidates`).
+
+use super::shared::Shared;
+use super::torrent::{Face, Inbox, Mail, NewPeer};
+use crate::proto::input::{DialError, Direction};
+use crate::types::InfoHash;
+use crate::wire::handshake::HANDSHAKE_LEN;
+use crate::wire::{Handshake, HandshakeProgress, Reserved};
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// How long to wait for the connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the handshake may take, in all (LIMITS B18).
+pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long to wait for a place among the session's connections.
+const SLOT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Dials `addr` for a torrent and tells it what came of it.
+pub(crate) async fn run(shared: Arc<Shared>, face: Arc<Face>, inbox: Inbox, addr: SocketAddr) {
+    let mail = tokio::select! {
+        dialled = dial(&shared, face.hashes.wire(), addr) => match dialled {
+            Ok(new) => Mail::Connected(Box::new(new)),
+            Err(why) => Mail::DialFailed { addr, why },
+        },
+        () = face.ended() => return,
+    };
+    // When the torrent is gone there is nobody left to tell.
+    let _ = inbox.send(mail).await;
+}
+
+async fn dial(shared: &Shared, hash: InfoHash, addr: SocketAddr) -> Result<NewPeer, DialError> {
+    let _half_open = shared.half_open.acquire().await.map_err(|_| DialError::Other)?;
+    let slot = timeout(SLOT_TIMEOUT, shared.slots.clone().acquire_owned())
+        .await
+        .map_err(|_| DialError::Other)?
+        .map_err(|_| DialError::Other)?;
+    let mut stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(addr))
+        .await
+        .map_err(|_| DialError::TimedOut)?
+        .map_err(|error| why_not(error.kind()))?;
+    // Without it small messages wait for acknowledgements; a socket that refuses still works.
+    let _ = stream.set_nodelay(true);
+    let ours = Handshake { reserved: Reserved::OURS, info_hash: hash, peer_id: shared.peer_id };
+    let theirs = timeout(HANDSHAKE_TIMEOUT, exchange(&mut stream, &ours))
+        .await
+        .map_err(|_| DialError::TimedOut)??;
+    if theirs.info_hash != hash {
+        return Err(DialError::OtherTorrent);
+    }
+    if theirs.peer_id == shared.peer_id {
+        return Err(DialError::Ourselves);
+    }
+    Ok(NewPeer {
+        stream,
+        addr,
+        direction: Direction::Outgoing,
+        id: theirs.peer_id,
+        reserved: theirs.reserved,
+        slot,
+    })
+}
+
+async fn exchange(stream: &mut TcpStream, ours: &Handshake) -> Result<Handshake, DialError> {
+    stream.write_all(&ours.encode()).await.map_err(|_| DialError::Handshake)?;
+    let mut bytes = [0; HANDSHAKE_LEN];
+    let mut count = 0;
+    loop {
+        let rest = bytes.get_mut(count..).unwrap_or_default();
+        count += match stream.read(rest).await {
+            Ok(0) | Err(_) => return Err(DialError::Handshake),
+            Ok(read) => read,
+        };
+        let so_far = bytes.get(..count).unwrap_or_default();
+        match Handshake::parse(so_far).map_err(|_| DialError::Handshake)? {
+            HandshakeProgress::Whole(theirs) => return Ok(theirs),
+            HandshakeProgress::Opening { info_hash, .. } if info_hash != ours.info_hash => {
+                return Err(DialError::OtherTorrent);
+            }
+            HandshakeProgress::Partial | HandshakeProgress::Opening { .. } => {}
+        }
+    }
+}
+
+fn why_not(kind: ErrorKind) -> DialError {
+    match kind {
+        ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset => DialError::Refused,
+        ErrorKind::TimedOut => DialError::TimedOut,
+        ErrorKind::NetworkUnreachable
+        | ErrorKind::HostUnreachable
+        | ErrorKind::AddrNotAvailable
+        | ErrorKind::NetworkDown
+        | ErrorKind::Unsupported => DialError::Unreachable,
+        _ => DialError::Other,
+    }
+}

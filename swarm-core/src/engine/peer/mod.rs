@@ -1,0 +1,285 @@
+//! One connection: the task that owns its socket.
+//!
+//! It turns bytes into messages and blocks and the other way round, and tells the torrent
+//! once per read or write, not once per block. It never waits for the torrent while it could
+//! write, nor for the socket while the torrent has something for it: one `poll` tries each
+//! way and sleeps when none goes. When the torrent's inbox is full it stops reading, and TCP
+//! passes that on to the peer.
+//!
+//! Not here: what a message means (`proto`), when to say something (`proto`).
+
+pub(crate) mod outbox;
+mod reader;
+mod writer;
+
+pub(crate) use outbox::{OutgoingBlock, Outbox};
+pub(crate) use reader::Incoming;
+
+use super::gate::Throttle;
+use super::torrent::{Inbox, Mail};
+use crate::data::BlockPool;
+use crate::proto::PeerKey;
+use crate::proto::input::CloseReason;
+use crate::types::{BLOCK_SIZE, Span};
+use crate::wire::frame::PIECE_HEADER_LEN;
+use reader::Reader;
+use socket2::{SockRef, Socket};
+use std::future::{Future, poll_fn};
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc::{OwnedPermit, error::TrySendError};
+use writer::Writer;
+
+/// Bytes one read may take: a whole block and a full scratch buffer.
+const READ_MAX: usize = BLOCK_SIZE as usize + reader::SCRATCH_MAX;
+/// Bytes of blocks one write may take.
+const WRITE_MAX: usize = (writer::GATHER / 2) * (BLOCK_SIZE as usize + PIECE_HEADER_LEN);
+
+/// What one connection has for its torrent since the last time.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    /// What came, in order.
+    pub(crate) items: Vec<Incoming>,
+    /// Payload bytes among what came, those of unfinished blocks too.
+    pub(crate) payload_bytes: u64,
+    /// Blocks that went out.
+    pub(crate) sent: Vec<Span>,
+    /// Blocks we promised and could not read.
+    pub(crate) unread: Vec<Span>,
+}
+
+/// What a connection's task is made of.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    /// The connection's name in the torrent.
+    pub(crate) key: PeerKey,
+    /// The socket, just after the handshake.
+    pub(crate) stream: TcpStream,
+    /// What the torrent has for the peer.
+    pub(crate) outbox: Outbox,
+    /// Where reports go.
+    pub(crate) inbox: Inbox,
+    /// Where block buffers come from.
+    pub(crate) pool: BlockPool,
+    /// Limit on what is received, every byte counted.
+    pub(crate) down: Throttle,
+    /// Limit on the blocks that are sent; messages pass free.
+    pub(crate) up: Throttle,
+}
+
+/// One connection.
+struct Connection {
+    key: PeerKey,
+    stream: TcpStream,
+    outbox: Outbox,
+    inbox: Inbox,
+    reader: Reader,
+    writer: Writer,
+    down: Throttle,
+    up: Throttle,
+    report: Report,
+    permit: Option<Pin<Box<dyn Future<Output = Permit> + Send>>>,
+}
+
+type Permit = Result<OwnedPermit<Mail>, tokio::sync::mpsc::error::SendError<()>>;
+
+/// Whether a direction may have more to do at once.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// The socket, the limit or the inbox will wake us.
+    Wait,
+    /// Something moved; ask again once others had their turn.
+    Again,
+}
+
+type Step = Result<Turn, CloseReason>;
+
+/// Drives one connection to its end and reports why it ended.
+pub(crate) async fn run(parts: Parts) {
+    let Parts { key, stream, outbox, inbox, pool, down, up } = parts;
+    let mut connection = Connection {
+        key,
+        stream,
+        outbox,
+        inbox: inbox.clone(),
+        reader: Reader::new(pool),
+        writer: Writer::default(),
+        down,
+        up,
+        report: Report::default(),
+        permit: None,
+    };
+    let why = poll_fn(|cx| connection.poll(cx)).await;
+    drop(connection);
+    // When the torrent is gone there is nobody left to tell.
+    let _ = inbox.send(Mail::Closed { peer: key, why }).await;
+}
+
+impl Connection {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
+        match self.turn(cx) {
+            Ok(Turn::Wait) => Poll::Pending,
+            Ok(Turn::Again) => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Err(why) => Poll::Ready(why),
+        }
+    }
+
+    fn turn(&mut self, cx: &mut Context<'_>) -> Step {
+        self.take_orders(cx)?;
+        let wrote = self.write(cx)?;
+        let read = if self.report.items.is_empty() { self.read(cx)? } else { Turn::Wait };
+        self.tell(cx)?;
+        Ok(if wrote == Turn::Again { wrote } else { read })
+    }
+
+    /// Takes what the torrent and the workers have queued.
+    fn take_orders(&mut self, cx: &Context<'_>) -> Result<(), CloseReason> {
+        let Self { outbox, reader, writer, report, .. } = self;
+        outbox.take(cx, |queue| {
+            if let Some(why) = queue.close {
+                return Err(why);
+            }
+            if let Some(pieces) = queue.piece_count {
+                reader.set_piece_count(pieces);
+            }
+            reader.ask(std::mem::take(&mut queue.asked));
+            writer.push_control(&mut queue.control);
+            writer.push_blocks(queue.blocks.drain(..));
+            report.unread.append(&mut queue.unread);
+            Ok(())
+        })?;
+        if self.writer.control_len() > outbox::CONTROL_MAX {
+            return Err(CloseReason::Overloaded);
+        }
+        Ok(())
+    }
+
+    /// One write of as much as the limit allows.
+    fn write(&mut self, cx: &mut Context<'_>) -> Step {
+        let blocks = self.writer.blocks_len(WRITE_MAX);
+        if blocks == 0 && self.writer.control_len() == 0 {
+            return Ok(Turn::Wait);
+        }
+        if self.stream.poll_write_ready(cx).map_err(lost)?.is_pending() {
+            return Ok(Turn::Wait);
+        }
+        let granted = match blocks {
+            0 => 0,
+            blocks => match self.up.poll_take(cx, blocks) {
+                Poll::Ready(granted) => granted,
+                Poll::Pending => 0,
+            },
+        };
+        let gathered = self.writer.gather(granted);
+        let offered = gathered.len();
+        if offered == 0 {
+            return Ok(Turn::Wait);
+        }
+        let written = transfer(&self.stream, Interest::WRITABLE, offered, |mut socket| {
+            socket.write_vectored(gathered.parts())
+        });
+        let written = written.map_err(lost)?;
+        let payload = self.writer.advance(written, &mut self.report.sent);
+        self.up.give_back(granted.saturating_sub(payload));
+        let full = written < offered && self.stream.poll_write_ready(cx).map_err(lost)?.is_pending();
+        Ok(if full { Turn::Wait } else { Turn::Again })
+    }
+
+    /// One read of as much as the limit allows.
+    fn read(&mut self, cx: &mut Context<'_>) -> Step {
+        if self.stream.poll_read_ready(cx).map_err(lost)?.is_pending() {
+            return Ok(Turn::Wait);
+        }
+        let Poll::Ready(granted) = self.down.poll_take(cx, READ_MAX) else {
+            return Ok(Turn::Wait);
+        };
+        let mut buffers = self.reader.buffers(granted);
+        let offered = buffers.iter().map(|buffer| buffer.len()).sum();
+        let read = transfer(&self.stream, Interest::READABLE, offered, |mut socket| {
+            match socket.read_vectored(&mut buffers)? {
+                0 => Err(ErrorKind::UnexpectedEof.into()),
+                count => Ok(count),
+            }
+        });
+        let read = read.map_err(lost)?;
+        self.down.give_back(granted.saturating_sub(read));
+        if read > 0 {
+            self.report.payload_bytes += self.reader.advance(read, &mut self.report.items)?;
+        }
+        let empty = read < offered && self.stream.poll_read_ready(cx).map_err(lost)?.is_pending();
+        Ok(if empty { Turn::Wait } else { Turn::Again })
+    }
+
+    /// Hands the report to the torrent, or gets in line for its inbox.
+    fn tell(&mut self, cx: &mut Context<'_>) -> Result<(), CloseReason> {
+        if self.report.is_empty() {
+            return Ok(());
+        }
+        if let Some(permit) = &mut self.permit {
+            let Poll::Ready(permit) = permit.as_mut().poll(cx) else { return Ok(()) };
+            self.permit = None;
+            let report = std::mem::take(&mut self.report);
+            permit.map_err(|_| CloseReason::Stopping)?.send(Mail::Report { peer: self.key, report });
+            return Ok(());
+        }
+        let report = std::mem::take(&mut self.report);
+        match self.inbox.try_send(Mail::Report { peer: self.key, report }) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Closed(_)) => Err(CloseReason::Stopping),
+            Err(TrySendError::Full(mail)) => {
+                if let Mail::Report { report, .. } = mail {
+                    self.report = report;
+                }
+                self.permit = Some(Box::pin(self.inbox.clone().reserve_owned()));
+                self.tell(cx)
+            }
+        }
+    }
+}
+
+impl Report {
+    fn is_empty(&self) -> bool {
+        self.items.is_empty()
+            && self.payload_bytes == 0
+            && self.sent.is_empty()
+            && self.unread.is_empty()
+    }
+}
+
+/// One system call. Gives the bytes moved, 0 when none could be.
+///
+/// Moving fewer bytes than offered means that the socket has no more to give or take: the
+/// runtime is told so, which saves the call that would find it out.
+fn transfer(
+    stream: &TcpStream,
+    interest: Interest,
+    offered: usize,
+    call: impl FnOnce(&Socket) -> io::Result<usize>,
+) -> io::Result<usize> {
+    let mut moved = 0;
+    let result = stream.try_io(interest, || {
+        moved = call(&SockRef::from(stream))?;
+        if moved < offered { Err(ErrorKind::WouldBlock.into()) } else { Ok(()) }
+    });
+    match result {
+        Ok(()) => Ok(moved),
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+            Ok(moved)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Why a connection ended, by what its socket says.
+fn lost(error: io::Error) -> CloseReason {
+    match error.kind() {
+        ErrorKind::UnexpectedEof => CloseReason::Remote,
+        _ => CloseReason::Lost,
+    }
+}

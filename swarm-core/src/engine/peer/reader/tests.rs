@@ -1,0 +1,170 @@
+use super::*;
+use crate::types::{BLOCK_SIZE, PieceIndex};
+use bytes::BytesMut;
+use proptest::prelude::*;
+
+/// What a peer sends, for tests.
+#[derive(Clone, Debug)]
+enum Sent {
+    Message(Message),
+    Block(Span),
+}
+
+fn span(piece: u32, length: u32) -> Span {
+    Span { piece: PieceIndex::new(piece), begin: 0, length }
+}
+
+fn payload(span: Span) -> Vec<u8> {
+    let first = span.piece.get().wrapping_mul(31);
+    (0..span.length).map(|at| (first.wrapping_add(at) % 251) as u8).collect()
+}
+
+fn bytes_of(stream: &[Sent]) -> BytesMut {
+    let mut bytes = BytesMut::new();
+    for sent in stream {
+        match sent {
+            Sent::Message(message) => message.encode(&mut bytes),
+            Sent::Block(span) => {
+                Message::Piece(*span).encode(&mut bytes);
+                bytes.extend_from_slice(&payload(*span));
+            }
+        }
+    }
+    bytes
+}
+
+/// Gives `reader` at most `limit` bytes of the stream, as a socket would.
+fn read(
+    reader: &mut Reader,
+    stream: &mut &[u8],
+    limit: usize,
+    out: &mut Vec<Incoming>,
+) -> Result<u64, CloseReason> {
+    let mut count = 0;
+    for mut buffer in reader.buffers(limit.max(1)) {
+        let (now, rest) = stream.split_at(buffer.len().min(stream.len()));
+        buffer[..now.len()].copy_from_slice(now);
+        count += now.len();
+        *stream = rest;
+    }
+    reader.advance(count, out)
+}
+
+fn reader(asked: u64) -> Reader {
+    let mut reader = Reader::new(BlockPool::new(64));
+    reader.ask(asked);
+    reader
+}
+
+fn check(stream: &[Sent], out: &[Incoming]) {
+    assert_eq!(stream.len(), out.len());
+    for (sent, came) in stream.iter().zip(out) {
+        match (sent, came) {
+            (Sent::Message(sent), Incoming::Message(came)) => assert_eq!(sent, came),
+            (Sent::Block(sent), Incoming::Block(came, data)) => {
+                assert_eq!(sent, came);
+                assert_eq!(payload(*sent), **data);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn any_sent() -> impl Strategy<Value = Sent> {
+    prop_oneof![
+        (0u32..9, 1u32..=BLOCK_SIZE).prop_map(|(piece, length)| Sent::Block(span(piece, length))),
+        (0u32..9).prop_map(|piece| Sent::Block(span(piece, BLOCK_SIZE))),
+        (0u32..9).prop_map(|piece| Sent::Message(Message::Have(PieceIndex::new(piece)))),
+        Just(Sent::Message(Message::KeepAlive)),
+        prop::collection::vec(any::<u8>(), 0..9000).prop_map(|payload| {
+            Sent::Message(Message::Extended { id: 1, payload: payload.into() })
+        }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn however_the_stream_is_cut_the_same_comes_out(
+        stream in prop::collection::vec(any_sent(), 0..30),
+        limits in prop::collection::vec(prop_oneof![1usize..40, 1usize..100_000], 1..20),
+    ) {
+        let bytes = bytes_of(&stream);
+        let mut rest = &bytes[..];
+        let mut reader = reader(30);
+        let mut out = Vec::new();
+        let mut total = 0;
+        let mut limits = limits.iter().cycle();
+        while !rest.is_empty() {
+            total += read(&mut reader, &mut rest, *limits.next().unwrap(), &mut out).unwrap();
+        }
+        check(&stream, &out);
+        let payload: u64 = stream.iter().map(|sent| match sent {
+            Sent::Block(span) => u64::from(span.length),
+            Sent::Message(_) => 0,
+        }).sum();
+        prop_assert_eq!(total, payload);
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..4000), limit in 1usize..500) {
+        let mut reader = reader(3);
+        let mut rest = &bytes[..];
+        let mut out = Vec::new();
+        while !rest.is_empty() {
+            if read(&mut reader, &mut rest, limit, &mut out).is_err() {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn blocks_nobody_asked_for_take_no_buffer_and_end_the_connection() {
+    let stream: Vec<_> = (0..100).map(|piece| Sent::Block(span(piece, 100))).collect();
+    let bytes = bytes_of(&stream);
+    let mut rest = &bytes[..];
+    let mut reader = reader(5);
+    let mut out = Vec::new();
+    let end = loop {
+        if let Err(why) = read(&mut reader, &mut rest, 113, &mut out) {
+            break why;
+        }
+    };
+    assert_eq!(end, CloseReason::Misbehaved);
+    assert_eq!(out.len(), 5);
+    assert_eq!(reader.pool.peak(), 5);
+    assert_eq!(bytes.len() - rest.len(), 113 * (5 + UNASKED_MAX as usize + 1));
+}
+
+#[test]
+fn a_busy_peer_reads_in_large_steps_and_a_quiet_one_holds_little() {
+    let mut reader = reader(1000);
+    reader.buffers(1);
+    assert_eq!(reader.scratch.len(), SCRATCH_MIN);
+    let stream: Vec<_> = (0..200).map(|piece| Sent::Block(span(piece, BLOCK_SIZE))).collect();
+    let bytes = bytes_of(&stream);
+    let mut rest = &bytes[..];
+    let mut out = Vec::new();
+    let mut reads = 0;
+    while !rest.is_empty() {
+        read(&mut reader, &mut rest, usize::MAX, &mut out).unwrap();
+        reads += 1;
+    }
+    check(&stream, &out);
+    assert_eq!(reader.scratch.len(), SCRATCH_MAX);
+    assert!(reads < 20, "{reads} reads for 200 blocks");
+    let have = bytes_of(&[Sent::Message(Message::Have(PieceIndex::new(1)))]);
+    for _ in 0..=QUIET_READS {
+        read(&mut reader, &mut &have[..], usize::MAX, &mut out).unwrap();
+    }
+    assert_eq!(reader.scratch.capacity(), SCRATCH_MIN);
+}
+
+#[test]
+fn a_length_no_message_can_have_ends_the_connection_before_it_is_buffered() {
+    let mut reader = reader(0);
+    let mut out = Vec::new();
+    let end = read(&mut reader, &mut &[0xff, 0xff, 0xff, 0xff, 5][..], 100, &mut out);
+    assert_eq!(end, Err(CloseReason::Malformed));
+    assert_eq!(reader.scratch.len(), SCRATCH_MIN);
+}

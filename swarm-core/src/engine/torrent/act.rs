@@ -1,0 +1,159 @@
+//! What the state machine asks for, done.
+
+use super::content::Done;
+use super::TorrentTask;
+use crate::data::Job;
+use crate::data::jobs::{StoreOutcome, StorePiece, Stored};
+use crate::data::workers::{JobPanicked, Kind};
+use crate::engine::dial;
+use crate::engine::peer::outbox::Overloaded;
+use crate::proto::event::{Event, Phase};
+use crate::proto::input::{CloseReason, Input, Verification};
+use crate::proto::{Output, PeerKey};
+use crate::session::{self, Error};
+use crate::types::{Moment, PieceIndex};
+use crate::wire::Message;
+use std::sync::Arc;
+
+impl TorrentTask {
+    /// Does everything the state machine has decided.
+    pub(super) fn drain(&mut self, now: Moment) {
+        while let Some(output) = self.core.poll() {
+            match output {
+                Output::Connect { addr } => {
+                    let dial = dial::run(self.shared.clone(), self.face.clone(), self.inbox.clone(), addr);
+                    self.shared.tasks.spawn("dial", dial);
+                }
+                Output::Send { peer, message } => self.queue(peer, &message),
+                Output::Serve { peer, span } => self.serves.push((peer, span)),
+                Output::Verify { piece, digests } => self.verify(piece, digests),
+                Output::Discard { piece } => drop(self.pieces.remove(&piece)),
+                Output::Disconnect { peer, why } => self.disconnect(peer, why),
+                Output::Metadata { info } => self.parse(info),
+                Output::Emit(event) => self.on_event(now, event),
+            }
+        }
+    }
+
+    /// Encodes a message; it goes out at the end of the turn.
+    fn queue(&mut self, peer: PeerKey, message: &Message) {
+        let Some(link) = self.links.get_mut(&peer) else { return };
+        message.encode(&mut link.control);
+        link.asked += u64::from(matches!(message, Message::Request(_)));
+        self.dirty.insert(peer);
+    }
+
+    /// Hands the messages of this turn to their connections.
+    pub(super) fn post(&mut self) {
+        while let Some(peer) = self.dirty.pop_first() {
+            let Some(link) = self.links.get_mut(&peer) else { continue };
+            let asked = std::mem::take(&mut link.asked);
+            if link.outbox.post(&mut link.control, asked) == Err(Overloaded) {
+                // The task closes the socket and reports it, which tells the core.
+                link.outbox.close(CloseReason::Overloaded);
+                link.control.clear();
+            }
+        }
+    }
+
+    fn disconnect(&mut self, peer: PeerKey, why: CloseReason) {
+        if let Some(link) = self.links.remove(&peer) {
+            link.outbox.close(why);
+        }
+    }
+
+    fn verify(&mut self, piece: PieceIndex, digests: bool) {
+        let (Some(content), Some(buf)) = (&self.content, self.pieces.remove(&piece)) else {
+            debug_assert!(false, "the core verifies what it had us keep");
+            return;
+        };
+        let Some(hash) = content.metainfo.piece_hash(piece) else { return };
+        let store = StorePiece {
+            storage: content.storage.clone(),
+            geometry: content.geometry,
+            buf,
+            hash,
+            digests,
+        };
+        let report = self.reporter();
+        self.submit(store.job(move |stored| report(Done::Stored { piece, stored })));
+    }
+
+    /// How a job tells that it is done. Never waits: the channel has room for every job.
+    pub(super) fn reporter(&self) -> impl FnOnce(Done) + Send + use<> {
+        let sender = self.done_sender.clone();
+        move |done| {
+            let sent = sender.try_send(done);
+            debug_assert!(
+                !matches!(sent, Err(tokio::sync::mpsc::error::TrySendError::Full(_))),
+                "jobs are counted before they are submitted"
+            );
+        }
+    }
+
+    /// Gives a job to the workers, or keeps it until they have room.
+    pub(super) fn submit(&mut self, job: Job) {
+        self.waiting.push_back(job);
+        if self.waiting.len() == 1 {
+            self.submit_waiting();
+        }
+    }
+
+    /// Gives the workers what they have room for.
+    pub(super) fn submit_waiting(&mut self) {
+        while let Some(job) = self.waiting.pop_front() {
+            // A read reports to its peer's connection and not to us.
+            let reports = job.kind() != Kind::Read;
+            if reports && self.jobs >= super::JOBS_MAX {
+                self.waiting.push_front(job);
+                return;
+            }
+            if let Err(job) = self.shared.workers.submit(job) {
+                self.waiting.push_front(job);
+                let face = Arc::clone(&self.face);
+                self.shared.workers.when_room(move || face.nudge());
+                return;
+            }
+            self.jobs += usize::from(reports);
+        }
+    }
+
+    pub(super) fn on_stored(
+        &mut self,
+        now: Moment,
+        piece: PieceIndex,
+        stored: Result<Stored, JobPanicked>,
+    ) {
+        let (outcome, digests) = match stored {
+            Ok(Stored { outcome: StoreOutcome::Good, digests }) => (Verification::Good, digests),
+            Ok(Stored { outcome: StoreOutcome::Bad, digests }) => (Verification::Bad, digests),
+            Ok(Stored { outcome: StoreOutcome::NotWritten(error), digests }) => {
+                self.fail(now, Error::Storage(Arc::new(error)));
+                (Verification::NotWritten, digests)
+            }
+            Err(JobPanicked) => {
+                self.fail(now, Error::Internal);
+                (Verification::NotWritten, Vec::new())
+            }
+        };
+        self.feed(now, Input::Verified { piece, outcome, digests });
+    }
+
+    fn on_event(&mut self, now: Moment, event: Event) {
+        self.face.tell(session::Event::Torrent(event.clone()));
+        match event {
+            Event::PieceDone { piece } => self.count_piece(piece),
+            Event::Phase(phase) => self.on_phase(now, phase),
+            _ => {}
+        }
+    }
+
+    fn on_phase(&mut self, now: Moment, phase: Phase) {
+        self.face.advance(|status| status.phase = phase);
+        self.review_share(phase);
+        if phase == Phase::Seeding {
+            self.finish();
+        }
+        self.show_now(now);
+    }
+}

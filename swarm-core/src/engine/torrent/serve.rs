@@ -1,0 +1,121 @@
+//! Blocks to peers: read by workers in long runs, handed to the connection by the worker.
+//!
+//! Requests come in order, so the blocks of one turn mostly lie end to end; such a run costs
+//! one job and one read. What has been read does not pass the torrent's task again.
+//!
+//! Not here: which requests are served, and how much may be under way (`proto`).
+
+use super::TorrentTask;
+use crate::data::BlockBuf;
+use crate::data::jobs::ReadBlocks;
+use crate::data::workers::JobPanicked;
+use crate::engine::peer::{OutgoingBlock, Outbox};
+use crate::proto::PeerKey;
+use crate::storage::StorageError;
+use crate::types::Span;
+
+/// Blocks in one read: 256 KiB.
+const RUN_BLOCKS_MAX: usize = 16;
+
+/// Blocks of one peer that lie end to end.
+#[derive(Debug, PartialEq, Eq)]
+struct Run {
+    peer: PeerKey,
+    spans: Vec<Span>,
+}
+
+impl TorrentTask {
+    /// Has the workers read what this turn decided to serve.
+    pub(super) fn submit_serves(&mut self) {
+        let mut serves = std::mem::take(&mut self.serves);
+        for run in runs(serves.drain(..)) {
+            self.submit_run(run);
+        }
+        // Keeps its capacity for the next turn.
+        self.serves = serves;
+    }
+
+    fn submit_run(&mut self, run: Run) {
+        let (Some(content), Some(link)) = (&self.content, self.links.get(&run.peer)) else {
+            return;
+        };
+        let Some(first) = run.spans.first() else { return };
+        let read = ReadBlocks {
+            storage: content.storage.clone(),
+            offset: content.geometry.span_range(*first).start,
+            lengths: run.spans.iter().map(|span| span.length).collect(),
+            pool: self.shared.pool.clone(),
+        };
+        let outbox = link.outbox.clone();
+        self.submit(read.job(move |blocks| deliver(&outbox, run.spans, blocks)));
+    }
+}
+
+/// Hands what a worker has read to the connection, or that it could not be read.
+fn deliver(
+    outbox: &Outbox,
+    spans: Vec<Span>,
+    blocks: Result<Result<Vec<BlockBuf>, StorageError>, JobPanicked>,
+) {
+    match blocks {
+        Ok(Ok(blocks)) => {
+            let each = spans.into_iter().zip(blocks);
+            outbox.post_blocks(each.map(|(span, data)| OutgoingBlock { span, data }));
+        }
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "a piece we have cannot be read");
+            outbox.post_unread(spans);
+        }
+        Err(JobPanicked) => outbox.post_unread(spans),
+    }
+}
+
+/// Cuts blocks into runs of one peer that lie end to end, in the order they came.
+fn runs(serves: impl Iterator<Item = (PeerKey, Span)>) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    for (peer, span) in serves {
+        match runs.last_mut() {
+            Some(run) if run.peer == peer && run.goes_on_with(span) => run.spans.push(span),
+            _ => runs.push(Run { peer, spans: vec![span] }),
+        }
+    }
+    runs
+}
+
+impl Run {
+    fn goes_on_with(&self, span: Span) -> bool {
+        self.spans.len() < RUN_BLOCKS_MAX
+            && self.spans.last().is_some_and(|last| {
+                last.piece == span.piece
+                    && last.begin.checked_add(last.length) == Some(span.begin)
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::PieceIndex;
+
+    fn span(piece: u32, block: u32) -> Span {
+        Span { piece: PieceIndex::new(piece), begin: block * 16_384, length: 16_384 }
+    }
+
+    fn lengths(serves: Vec<(u32, Span)>) -> Vec<(u32, usize)> {
+        let serves = serves.into_iter().map(|(peer, span)| (PeerKey(peer), span));
+        runs(serves).into_iter().map(|run| (run.peer.0, run.spans.len())).collect()
+    }
+
+    #[test]
+    fn blocks_end_to_end_are_one_read_up_to_a_quarter_mebibyte() {
+        let serves = (0..20).map(|block| (1, span(0, block))).collect();
+        assert_eq!(lengths(serves), [(1, 16), (1, 4)]);
+    }
+
+    #[test]
+    fn another_peer_a_gap_and_another_piece_begin_a_new_read() {
+        let serves =
+            vec![(1, span(0, 0)), (2, span(0, 1)), (2, span(0, 3)), (2, span(1, 0)), (2, span(1, 1))];
+        assert_eq!(lengths(serves), [(1, 1), (2, 1), (2, 1), (2, 2)]);
+    }
+}

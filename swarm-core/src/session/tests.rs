@@ -1,0 +1,262 @@
+//! Whole sessions over loopback. Few and bounded: what the engine's parts cannot show alone.
+
+use super::*;
+use crate::metainfo::Metainfo;
+use crate::metainfo::create::{ContentHashes, MetainfoBuilder};
+use futures::StreamExt as _;
+use sha1::{Digest as _, Sha1};
+use std::path::Path;
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::timeout;
+
+const PIECE: u32 = 32 << 10;
+/// Longer than any test here may take.
+const LIMIT: Duration = Duration::from_secs(20);
+
+fn content(len: usize) -> Vec<u8> {
+    let mut state = 1u32;
+    let next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    std::iter::repeat_with(next).take(len).collect()
+}
+
+fn metainfo_of(bytes: &[u8]) -> Arc<Metainfo> {
+    let pieces = bytes.chunks(PIECE as usize).flat_map(|piece| Sha1::digest(piece)).collect();
+    let torrent = MetainfoBuilder::file("file", bytes.len() as u64, PIECE)
+        .build(&ContentHashes::V1(pieces))
+        .unwrap();
+    Arc::new(Metainfo::from_torrent(&torrent).unwrap())
+}
+
+fn loopback() -> Config {
+    Config { listen: vec!["127.0.0.1:0".parse().unwrap()], ..Config::default() }
+}
+
+async fn session() -> Session {
+    Session::builder().config(loopback()).build().await.unwrap()
+}
+
+/// A folder with the content in it, and a session that seeds it.
+async fn seed(bytes: &[u8]) -> (TempDir, Session, Arc<Metainfo>) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("anything");
+    std::fs::write(&path, bytes).unwrap();
+    let metainfo = metainfo_of(bytes);
+    let session = session().await;
+    let handle = session.add(AddTorrent::seed(metainfo.clone(), &path)).await.unwrap();
+    let pieces = timeout(LIMIT, handle.checked()).await.unwrap().unwrap();
+    assert_eq!(pieces, metainfo.geometry().piece_count());
+    (folder, session, metainfo)
+}
+
+async fn shut_down(session: Session) {
+    timeout(LIMIT, session.shutdown()).await.expect("shutdown ends");
+    assert!(session.task_names().is_empty(), "{:?}", session.task_names());
+}
+
+fn fetched(folder: &Path) -> Vec<u8> {
+    std::fs::read(folder.join("file")).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_goes_from_one_session_to_another() {
+    let bytes = content(3_000_001);
+    let (_seed_folder, seed, metainfo) = seed(&bytes).await;
+    let (folder, fetch) = (tempfile::tempdir().unwrap(), session().await);
+    let add = AddTorrent::fetch(metainfo.clone(), folder.path()).peers(seed.listen_addrs());
+    let handle = fetch.add(add).await.unwrap();
+    let completed = timeout(LIMIT, handle.completed()).await.unwrap().unwrap();
+    assert_eq!(fetched(folder.path()), bytes);
+    assert_eq!(completed.path, folder.path().join("file"));
+    assert_eq!((completed.bytes, completed.peers), (bytes.len() as u64, 1));
+    assert!(completed.downloaded >= bytes.len() as u64);
+    let stats = handle.stats();
+    assert_eq!((stats.have_bytes, stats.total_bytes), (completed.bytes, completed.bytes));
+    assert_eq!(stats.phase, Phase::Seeding);
+    // Again at once: what is complete stays so.
+    assert_eq!(handle.completed().await.unwrap(), completed);
+    shut_down(fetch).await;
+    shut_down(seed).await;
+}
+
+#[tokio::test]
+async fn events_tell_of_every_piece_and_of_the_end_and_then_stop() {
+    let bytes = content(200_000);
+    let (_seed_folder, seed, metainfo) = seed(&bytes).await;
+    let (folder, fetch) = (tempfile::tempdir().unwrap(), session().await);
+    let handle = fetch.add(AddTorrent::fetch(metainfo, folder.path())).await.unwrap();
+    let events = handle.events();
+    handle.add_peers(seed.listen_addrs());
+    timeout(LIMIT, handle.completed()).await.unwrap().unwrap();
+    timeout(LIMIT, handle.clone().remove()).await.unwrap();
+    let events: Vec<Event> = timeout(LIMIT, events.collect()).await.unwrap();
+    let pieces = |event: &&Event| {
+        matches!(event, Event::Torrent(crate::proto::Event::PieceDone { .. }))
+    };
+    assert_eq!(events.iter().filter(pieces).count(), 7);
+    assert!(events.iter().any(|event| matches!(event, Event::FileDone { .. })));
+    assert!(events.iter().any(|event| matches!(event, Event::Completed)));
+    assert!(handle.events().next().await.is_none(), "nothing comes from a removed torrent");
+    assert!(fetch.torrents().is_empty());
+    shut_down(fetch).await;
+    shut_down(seed).await;
+}
+
+#[tokio::test]
+async fn an_interrupted_fetch_goes_on_from_what_is_on_the_disk() {
+    let bytes = content(2_000_000);
+    let (_seed_folder, seed, metainfo) = seed(&bytes).await;
+    let folder = tempfile::tempdir().unwrap();
+    let first = session().await;
+    let add = AddTorrent::fetch(metainfo.clone(), folder.path()).peers(seed.listen_addrs());
+    let handle = first.add(add.clone().limits(None, Some(2_000_000))).await.unwrap();
+    let mut events = handle.events();
+    let mut pieces = 0;
+    while pieces < 10 {
+        let event = timeout(LIMIT, events.next()).await.unwrap().unwrap();
+        pieces += u32::from(matches!(
+            event,
+            Event::Torrent(crate::proto::Event::PieceDone { .. })
+        ));
+    }
+    shut_down(first).await;
+    assert!(matches!(handle.completed().await, Err(Error::Stopped)));
+    let second = session().await;
+    let handle = second.add(add).await.unwrap();
+    assert!(timeout(LIMIT, handle.checked()).await.unwrap().unwrap() >= 10);
+    let completed = timeout(LIMIT, handle.completed()).await.unwrap().unwrap();
+    assert!(completed.downloaded <= bytes.len() as u64 - 10 * u64::from(PIECE));
+    assert_eq!(fetched(folder.path()), bytes);
+    shut_down(second).await;
+    shut_down(seed).await;
+}
+
+#[tokio::test]
+async fn a_link_with_one_peer_is_enough() {
+    let bytes = content(500_000);
+    let (_seed_folder, seed, metainfo) = seed(&bytes).await;
+    let (folder, fetch) = (tempfile::tempdir().unwrap(), session().await);
+    let addr = seed.listen_addrs()[0];
+    let peer = crate::metainfo::PeerAddr::new(&addr.ip().to_string(), addr.port()).unwrap();
+    let magnet = metainfo.magnet().with_peers([peer]);
+    let handle = fetch.add(AddTorrent::fetch_magnet(magnet, folder.path())).await.unwrap();
+    let found = timeout(LIMIT, handle.metadata()).await.unwrap().unwrap();
+    assert_eq!(found.hashes(), metainfo.hashes());
+    timeout(LIMIT, handle.completed()).await.unwrap().unwrap();
+    assert_eq!(fetched(folder.path()), bytes);
+    shut_down(fetch).await;
+    shut_down(seed).await;
+}
+
+#[tokio::test]
+async fn limits_hold_from_the_first_byte_and_can_be_lifted() {
+    let bytes = content(600_000);
+    let (_seed_folder, seed, metainfo) = seed(&bytes).await;
+    let (folder, fetch) = (tempfile::tempdir().unwrap(), session().await);
+    seed.set_limits(Some(100_000), None);
+    let add = AddTorrent::fetch(metainfo, folder.path()).peers(seed.listen_addrs());
+    let handle = fetch.add(add).await.unwrap();
+    let slow = timeout(Duration::from_secs(2), handle.completed()).await;
+    assert!(slow.is_err(), "six seconds' worth in two");
+    assert!(handle.stats().downloaded < 300_000);
+    seed.set_limits(None, None);
+    timeout(LIMIT, handle.completed()).await.unwrap().unwrap();
+    shut_down(fetch).await;
+    shut_down(seed).await;
+}
+
+#[tokio::test]
+async fn a_torrent_that_cannot_be_written_fails_and_says_why() {
+    let bytes = content(300_000);
+    let (_seed_folder, seed, metainfo) = seed(&bytes).await;
+    let (folder, fetch) = (tempfile::tempdir().unwrap(), session().await);
+    std::fs::write(folder.path().join("file"), b"something else").unwrap();
+    let add = AddTorrent::fetch(metainfo.clone(), folder.path()).peers(seed.listen_addrs());
+    let refused = match fetch.add(add.clone()).await {
+        Err(error) => error,
+        Ok(handle) => timeout(LIMIT, handle.completed()).await.unwrap().unwrap_err(),
+    };
+    assert!(matches!(refused, Error::Conflict { .. }), "{refused}");
+    for handle in fetch.torrents() {
+        timeout(LIMIT, handle.remove()).await.unwrap();
+    }
+    let handle = fetch.add(add.overwrite(true)).await.unwrap();
+    timeout(LIMIT, handle.completed()).await.unwrap().unwrap();
+    assert_eq!(fetched(folder.path()), bytes);
+    shut_down(fetch).await;
+    shut_down(seed).await;
+}
+
+#[tokio::test]
+async fn the_same_torrent_is_not_added_twice() {
+    let bytes = content(100_000);
+    let (folder, seed, metainfo) = seed(&bytes).await;
+    let again = seed.add(AddTorrent::seed(metainfo, folder.path().join("anything"))).await;
+    assert!(matches!(again, Err(Error::AlreadyAdded(_))));
+    assert_eq!(seed.torrents().len(), 1);
+    shut_down(seed).await;
+}
+
+#[tokio::test]
+async fn http_on_the_peer_port_is_handed_on_untouched_and_anything_else_closed() {
+    let (to, mut http) = mpsc::channel(4);
+    let session =
+        Session::builder().config(loopback()).http_connections(to).build().await.unwrap();
+    let addr = session.listen_addrs()[0];
+    let mut client = TcpStream::connect(addr).await.unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    let (mut stream, from) = timeout(LIMIT, http.recv()).await.unwrap().unwrap();
+    assert_eq!(from, client.local_addr().unwrap());
+    let mut request = [0; 18];
+    stream.read_exact(&mut request).await.unwrap();
+    assert_eq!(&request, b"GET / HTTP/1.1\r\n\r\n");
+    // TLS, and a handshake for a torrent we do not have: not a byte is answered.
+    let unknown = [&b"\x13BitTorrent protocol"[..], &[7; 48]].concat();
+    for bytes in [&[0x16, 3, 1][..], &unknown] {
+        let mut client = TcpStream::connect(addr).await.unwrap();
+        client.write_all(bytes).await.unwrap();
+        let mut answer = Vec::new();
+        let read = timeout(LIMIT, client.read_to_end(&mut answer)).await.unwrap();
+        assert!(read.is_err() || answer.is_empty());
+    }
+    shut_down(session).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shutdown_is_quick_in_the_middle_of_a_transfer_and_leaves_no_task() {
+    let bytes = content(8_000_000);
+    let (_seed_folder, seed, metainfo) = seed(&bytes).await;
+    let (folder, fetch) = (tempfile::tempdir().unwrap(), session().await);
+    let add = AddTorrent::fetch(metainfo, folder.path())
+        .peers(seed.listen_addrs())
+        .limits(None, Some(3_000_000));
+    let handle = fetch.add(add).await.unwrap();
+    let mut events = handle.events();
+    while !matches!(
+        timeout(LIMIT, events.next()).await.unwrap().unwrap(),
+        Event::Torrent(crate::proto::Event::PieceDone { .. })
+    ) {}
+    let both = async {
+        tokio::join!(fetch.shutdown(), seed.shutdown());
+    };
+    timeout(Duration::from_secs(1), both).await.expect("within a second");
+    assert!(fetch.task_names().is_empty() && seed.task_names().is_empty());
+    assert!(matches!(handle.completed().await, Err(Error::Stopped)));
+    assert!(matches!(fetch.add(AddTorrent::fetch(metainfo_of(b"x"), folder.path())).await, Err(Error::Stopped)));
+}
+
+#[tokio::test]
+async fn dropping_the_last_session_ends_its_tasks() {
+    let bytes = content(100_000);
+    let (_seed_folder, seed, _) = seed(&bytes).await;
+    let tasks = seed.shared().tasks.clone();
+    let clone = seed.clone();
+    drop(seed);
+    assert!(!tasks.names().is_empty());
+    drop(clone);
+    timeout(LIMIT, tasks.joined()).await.unwrap();
+}

@@ -1,0 +1,329 @@
+"""The clients that swarms are made of: how each is started, fed and asked whether it is ready.
+
+Every client gets an address of its own on the loopback of a private network namespace and
+keeps to it: no DHT, no local discovery, no port mapping. What it fetched is judged by the
+bytes on the disk, never by what it says.
+"""
+
+import base64
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+START_TIMEOUT = 60
+PORT = 7000
+
+
+class Failure(Exception):
+    """A case went wrong; the text says how."""
+
+
+def wait(what, condition, timeout=START_TIMEOUT):
+    """Returns the first true answer of `condition`, or fails after `timeout` seconds."""
+    end = time.monotonic() + timeout
+    while time.monotonic() < end:
+        answer = condition()
+        if answer:
+            return answer
+        time.sleep(0.05)
+    raise Failure(f"timed out after {timeout} s: {what}")
+
+
+def is_listening(address, port):
+    """Whether something accepts TCP there, read from the kernel so that nobody is disturbed."""
+    octets = bytes(int(part) for part in address.split("."))
+    hexed = octets[::-1].hex().upper()
+    wanted = {f"{hexed}:{port:04X}", f"00000000:{port:04X}"}
+    mapped = "0000000000000000FFFF0000" + hexed
+    wanted6 = {f"{mapped}:{port:04X}", f"{'0' * 32}:{port:04X}"}
+    for table, names in (("/proc/net/tcp", wanted), ("/proc/net/tcp6", wanted6)):
+        try:
+            rows = open(table).read().splitlines()[1:]
+        except OSError:
+            continue
+        for row in rows:
+            fields = row.split()
+            if fields[1] in names and fields[3] == "0A":
+                return True
+    return False
+
+
+class Client:
+    """One process that seeds or fetches one torrent."""
+
+    kind = ""
+    #: Can be told of a peer on the command line; the others know only the torrent's tracker.
+    takes_peers = True
+    #: Makes the files of a torrent that are empty.
+    makes_empty_files = True
+
+    def __init__(self, place, number):
+        self.place = place
+        self.address = f"10.99.0.{number}"
+        self.port = PORT + number
+        self.home = os.path.join(place, f"{self.kind}-{number}")
+        self.log = os.path.join(self.home, "log")
+        self.process = None
+        os.makedirs(self.home)
+
+    @property
+    def endpoint(self):
+        return f"{self.address}:{self.port}"
+
+    def spawn(self, command):
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("SWARM_")}
+        for variable in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME"):
+            environment[variable] = self.home
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=open(self.log + ".out", "wb"),
+            stderr=open(self.log, "wb"),
+            env=environment,
+            start_new_session=True,
+        )
+
+    def seed(self, torrent, content):
+        """Serves `content` (the file or the folder) and returns once peers are welcome."""
+        self.start_seed(torrent, content)
+        wait(f"{self.kind} to seed\n{self.words()}", self.is_ready)
+
+    def is_ready(self):
+        self.check_alive()
+        return is_listening(self.address, self.port)
+
+    def check_alive(self):
+        if self.process.poll() is not None:
+            raise Failure(f"{self.kind} ended with {self.process.returncode}\n{self.words()}")
+
+    def words(self):
+        """The end of what it printed."""
+        text = ""
+        for name in (self.log, self.log + ".out"):
+            if os.path.exists(name):
+                text += open(name, "rb").read()[-1500:].decode(errors="replace")
+        return text
+
+    def stop(self):
+        if self.process is None:
+            return
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            try:
+                os.killpg(self.process.pid, number)
+            except ProcessLookupError:
+                pass
+            try:
+                self.process.wait(5)
+                break
+            except subprocess.TimeoutExpired:
+                continue
+
+
+class Swarm(Client):
+    kind = "swarm"
+    quiet = ["--no-dht", "--no-lsd", "--no-upnp"]
+
+    def start_seed(self, torrent, content):
+        command = [os.environ["SWARM_BIN"], "seed", *self.quiet, "--json", "--listen", self.endpoint]
+        if torrent:
+            command += ["--torrent", torrent]
+        self.spawn([*command, content])
+
+    def fetch(self, link, folder, peers=(), stay=True):
+        command = [os.environ["SWARM_BIN"], "fetch", *self.quiet, "--json", "--listen", self.endpoint, "-o", folder]
+        if peers:
+            command.append("--no-tracker")
+        for peer in peers:
+            command += ["--peer", peer]
+        if stay:
+            command.append("--seed")
+        self.spawn([*command, link])
+
+    def magnet(self):
+        """The link that `seed` printed."""
+        def printed():
+            self.check_alive()
+            for line in open(self.log + ".out", encoding="utf-8"):
+                if '"event":"seeding"' in line.replace(" ", ""):
+                    return json.loads(line)["magnet"]
+            return None
+        return wait("the line of `seed`", printed)
+
+
+class Libtorrent(Client):
+    kind = "libtorrent"
+
+    def run(self, mode, link, folder, peers):
+        command = [sys.executable, os.path.join(HERE, "lt_client.py"), mode, link, folder, "--listen", self.endpoint]
+        for peer in peers:
+            command += ["--peer", peer]
+        self.spawn(command)
+
+    def start_seed(self, torrent, content):
+        self.run("seed", torrent, os.path.dirname(content), ())
+
+    def is_ready(self):
+        self.check_alive()
+        return b"ready" in open(self.log + ".out", "rb").read()
+
+    def fetch(self, link, folder, peers=()):
+        self.run("fetch", link, folder, peers)
+
+
+class Transmission(Client):
+    kind = "transmission"
+    takes_peers = False
+    makes_empty_files = False
+
+    def start(self, torrent, folder):
+        settings = {
+            "bind-address-ipv4": self.address,
+            "peer-port": self.port,
+            "dht-enabled": False,
+            "lpd-enabled": False,
+            "utp-enabled": False,
+            "port-forwarding-enabled": False,
+            "rpc-bind-address": "127.0.0.1",
+            "rpc-port": self.port + 1000,
+            "rename-partial-files": False,
+            "download-dir": folder,
+            "download-queue-enabled": False,
+            "seed-queue-enabled": False,
+            "ratio-limit-enabled": False,
+        }
+        with open(os.path.join(self.home, "settings.json"), "w", encoding="utf-8") as file:
+            json.dump(settings, file)
+        self.token = ""
+        self.spawn(["transmission-daemon", "--foreground", "--config-dir", self.home, "--log-error"])
+        wait("transmission's control port", lambda: is_listening("127.0.0.1", self.port + 1000))
+        with open(torrent, "rb") as file:
+            content = base64.b64encode(file.read()).decode()
+        self.call("torrent-add", metainfo=content, **{"download-dir": folder})
+
+    def start_seed(self, torrent, content):
+        self.start(torrent, os.path.dirname(content))
+
+    def is_ready(self):
+        self.check_alive()
+        found = self.call("torrent-get", ids=[1], fields=["percentDone", "status"])["torrents"]
+        # Status 6 is seeding.
+        return bool(found) and found[0]["percentDone"] >= 1 and found[0]["status"] == 6
+
+    def fetch(self, link, folder, peers=()):
+        self.start(link, folder)
+
+    def call(self, method, **arguments):
+        body = json.dumps({"method": method, "arguments": arguments}).encode()
+        url = f"http://127.0.0.1:{self.port + 1000}/transmission/rpc"
+        for _ in range(5):
+            request = urllib.request.Request(url, body, {"X-Transmission-Session-Id": self.token})
+            try:
+                answer = json.load(urllib.request.urlopen(request, timeout=10))
+            except urllib.error.HTTPError as error:
+                # The first call is refused and names the token that the next one must carry.
+                self.token = error.headers.get("X-Transmission-Session-Id", "")
+                continue
+            if answer["result"] != "success":
+                raise Failure(f"transmission, {method}: {answer['result']}")
+            return answer["arguments"]
+        raise Failure("transmission refuses its session id")
+
+
+class Aria2(Client):
+    kind = "aria2"
+    takes_peers = False
+
+    def run(self, torrent, folder, *more):
+        command = ["aria2c", "--quiet", "--enable-dht=false", "--enable-dht6=false", "--bt-enable-lpd=false"]
+        command += [f"--listen-port={self.port}", f"--interface={self.address}", f"--dir={folder}"]
+        command += ["--disk-cache=0", "--file-allocation=none", "--bt-tracker-interval=1", *more]
+        self.spawn([*command, torrent])
+
+    def start_seed(self, torrent, content):
+        self.run(torrent, os.path.dirname(content), "--check-integrity=true", "--seed-ratio=0.0")
+
+    def fetch(self, link, folder, peers=()):
+        self.run(link, folder, "--seed-ratio=0.0", "--seed-time=600")
+
+
+class Rqbit(Client):
+    kind = "rqbit"
+
+    def run(self, link, folder, *more):
+        command = ["rqbit", "-v", "error", "--disable-dht", "--disable-dht-persistence", "--disable-lsd"]
+        command += ["--disable-upnp-port-forward", "--ipv4-only", "-i", "2s"]
+        command += ["--listen-ip", self.address, "--listen-port", str(self.port)]
+        command += ["--http-api-listen-addr", f"{self.address}:{self.port + 1000}"]
+        self.spawn([*command, "download", "-o", folder, *more, link])
+
+    def start_seed(self, torrent, content):
+        self.run(torrent, os.path.dirname(content), "--overwrite")
+
+    def is_ready(self):
+        self.check_alive()
+        url = f"http://{self.address}:{self.port + 1000}/torrents/0/stats/v1"
+        try:
+            stats = json.load(urllib.request.urlopen(url, timeout=5))
+        except (OSError, ValueError):
+            return False
+        return stats.get("state") == "live" and stats.get("finished") and is_listening(self.address, self.port)
+
+    def fetch(self, link, folder, peers=()):
+        more = ["--initial-peers", ",".join(peers)] if peers else []
+        self.run(link, folder, *more)
+
+
+class OurTracker(Client):
+    """`swarm tracker`."""
+
+    kind = "our-tracker"
+
+    def serve(self, info_hashes):
+        self.spawn([os.environ["SWARM_BIN"], "tracker", "--http", self.endpoint, "--udp", self.endpoint])
+        wait("our tracker to listen", lambda: self.check_alive() or is_listening(self.address, self.port))
+        return self
+
+    @property
+    def http(self):
+        return f"http://{self.endpoint}/announce"
+
+    @property
+    def udp(self):
+        return f"udp://{self.endpoint}/announce"
+
+
+class Opentracker(OurTracker):
+    """Debian's opentracker, which serves only the hashes on its list."""
+
+    kind = "opentracker"
+
+    def serve(self, info_hashes):
+        allowed = os.path.join(self.home, "allowed")
+        with open(allowed, "w", encoding="ascii") as file:
+            file.writelines(f"{info_hash}\n" for info_hash in info_hashes)
+        settings = os.path.join(self.home, "settings")
+        with open(settings, "w", encoding="utf-8") as file:
+            file.write(f"listen.tcp_udp {self.endpoint}\naccess.whitelist {allowed}\n")
+        self.spawn(["opentracker", "-f", settings])
+        wait("opentracker to listen", lambda: self.check_alive() or is_listening(self.address, self.port))
+        return self
+
+
+KINDS = {kind.kind: kind for kind in (Swarm, Libtorrent, Transmission, Aria2, Rqbit)}
+PROGRAMS = ("transmission-daemon", "aria2c", "rqbit", "opentracker", "mktorrent", "ip", "unshare")
+
+
+def missing():
+    """Programs and modules that the cases need and this machine lacks."""
+    found = [program for program in PROGRAMS if shutil.which(program) is None]
+    probe = [sys.executable, "-c", "import libtorrent"]
+    if subprocess.run(probe, stderr=subprocess.DEVNULL, check=False).returncode != 0:
+        found.append("python module libtorrent")
+    return found

@@ -1,0 +1,251 @@
+//! One host: a core, and a driver that obeys it without moving payload.
+//!
+//! The driver's own records (what was kept, verified, asked) are the truth that the oracle
+//! holds the core against; nothing in them is read back from the core.
+
+use super::content::Content;
+use super::ledger::Ledger;
+use super::net::{Line, Queue};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+use swarm_core::proto::PeerKey;
+use swarm_core::proto::event::Phase;
+use swarm_core::proto::torrent::Torrent;
+use swarm_core::types::{Bitfield, Moment, PeerId, PieceIndex, Span};
+
+/// How a host is made. Rates are bytes a second.
+#[derive(Clone, Debug)]
+pub(super) struct Spec {
+    pub(super) up: u64,
+    pub(super) down: u64,
+    /// Its half of the one-way delay to anybody.
+    pub(super) latency: Duration,
+    pub(super) start: Start,
+    pub(super) conduct: Conduct,
+    /// Speaks the fast extension.
+    pub(super) fast: bool,
+    /// Pieces it wants; `None` for all.
+    pub(super) wanted: Option<Bitfield>,
+    /// Memory for open pieces, bytes.
+    pub(super) capacity: u64,
+}
+
+/// What a host has to begin with.
+#[derive(Clone, Debug)]
+pub(super) enum Start {
+    Seed,
+    Leech,
+    Partial(Bitfield),
+    /// Only the name of the torrent.
+    Magnet,
+}
+
+/// How a host behaves, beyond its core's back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Conduct {
+    Honest,
+    /// Of its blocks, so many in a hundred are wrong.
+    Liar {
+        percent: u64,
+    },
+    /// Takes and never gives: what its core says of unchoking is not sent.
+    FreeRider,
+    /// Unchokes, takes requests and sends nothing.
+    Mute,
+}
+
+/// A host of the world.
+#[derive(Debug)]
+pub(super) struct Host {
+    pub(super) addr: SocketAddr,
+    pub(super) id: PeerId,
+    pub(super) spec: Spec,
+    pub(super) core: Torrent,
+    pub(super) alive: bool,
+    pub(super) uplink: Line,
+    pub(super) downlink: Line,
+    /// Connections by the core's key.
+    pub(super) peers: BTreeMap<PeerKey, Peer>,
+    /// Connections that have something to send, in turn.
+    pub(super) turn: std::collections::VecDeque<PeerKey>,
+    pub(super) sending: bool,
+    pub(super) next_key: u32,
+    /// Verified pieces.
+    pub(super) have: Bitfield,
+    /// Blocks kept of pieces that are not verified.
+    pub(super) open: BTreeMap<PieceIndex, Open>,
+    pub(super) hasher_free: Moment,
+    pub(super) wake: Option<Moment>,
+    pub(super) wakes_at_once: u32,
+    pub(super) knows_metadata: bool,
+    pub(super) phase: Option<Phase>,
+    pub(super) totals: Totals,
+    pub(super) banned: Vec<SocketAddr>,
+    pub(super) done_at: Option<Moment>,
+}
+
+/// One connection of a host.
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) conn: usize,
+    pub(super) side: usize,
+    pub(super) remote: usize,
+    pub(super) queue: Queue,
+    pub(super) ledger: Ledger,
+}
+
+/// A piece between its first block and its hash.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) blocks: Vec<Option<Token>>,
+    pub(super) hashing: bool,
+}
+
+/// A block that was kept: who gave it and whether it is right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Token {
+    pub(super) from: usize,
+    pub(super) good: bool,
+}
+
+/// Payload moved, bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Totals {
+    pub(super) downloaded: u64,
+    pub(super) uploaded: u64,
+    pub(super) dropped: u64,
+    pub(super) spoilt: u64,
+}
+
+/// Memory for open pieces that a host has unless it says otherwise.
+const CAPACITY: u64 = 16 << 20;
+/// How fast a host hashes, bytes a second, and what a piece costs before its first byte.
+const HASH_RATE: u64 = 1_000_000_000;
+const HASH_START: Duration = Duration::from_micros(100);
+
+impl Spec {
+    /// 20 Mbit/s up, 200 Mbit/s down, 10 ms to anybody.
+    pub(super) fn new(start: Start) -> Self {
+        Self {
+            up: mbit(20),
+            down: mbit(200),
+            latency: Duration::from_millis(5),
+            start,
+            conduct: Conduct::Honest,
+            fast: true,
+            wanted: None,
+            capacity: CAPACITY,
+        }
+    }
+
+    pub(super) fn seed() -> Self {
+        Self::new(Start::Seed)
+    }
+
+    pub(super) fn leech() -> Self {
+        Self::new(Start::Leech)
+    }
+
+    pub(super) fn conduct(mut self, conduct: Conduct) -> Self {
+        self.conduct = conduct;
+        self
+    }
+
+    pub(super) fn up(mut self, up: u64) -> Self {
+        self.up = up;
+        self
+    }
+
+    pub(super) fn down(mut self, down: u64) -> Self {
+        self.down = down;
+        self
+    }
+
+    pub(super) fn wanted(mut self, wanted: Bitfield) -> Self {
+        self.wanted = Some(wanted);
+        self
+    }
+
+    pub(super) fn initial(&self, content: &Content) -> Bitfield {
+        let count = content.geometry().piece_count();
+        match &self.start {
+            Start::Seed => Bitfield::all(count),
+            Start::Leech | Start::Magnet => Bitfield::none(count),
+            Start::Partial(have) => have.clone(),
+        }
+    }
+}
+
+impl Host {
+    /// Whether every wanted piece is verified.
+    pub(super) fn is_complete(&self) -> bool {
+        match &self.spec.wanted {
+            None => self.have.is_all(),
+            Some(wanted) => !wanted.has_any_not_in(&self.have),
+        }
+    }
+
+    /// Keeps a block; objects to a second copy.
+    pub(super) fn keep(&mut self, content: &Content, span: Span, token: Token) -> Result<(), String> {
+        let geometry = content.geometry();
+        let block = geometry.block_of(span).ok_or_else(|| format!("keeps {span:?}, no block"))?;
+        if self.have.contains(span.piece) {
+            return Err(format!("keeps {span:?} of a verified piece"));
+        }
+        let count = usize::try_from(geometry.block_count(span.piece)).expect("small");
+        let open = self
+            .open
+            .entry(span.piece)
+            .or_insert_with(|| Open { blocks: vec![None; count], hashing: false });
+        if open.hashing {
+            return Err(format!("keeps {span:?} while its piece is hashed"));
+        }
+        let slot = &mut open.blocks[block.block.as_usize()];
+        if slot.replace(token).is_some() {
+            return Err(format!("keeps {span:?} twice"));
+        }
+        Ok(())
+    }
+
+    /// Begins to hash a piece; when it is done. Objects when a block is missing.
+    pub(super) fn verify(
+        &mut self,
+        content: &Content,
+        now: Moment,
+        piece: PieceIndex,
+    ) -> Result<Moment, String> {
+        let open = self.open.get_mut(&piece).ok_or_else(|| format!("verify of closed {piece}"))?;
+        if open.hashing || open.blocks.contains(&None) {
+            return Err(format!("verify of {piece} twice or before its last block"));
+        }
+        open.hashing = true;
+        let size = u64::from(content.geometry().piece_size(piece));
+        let cost = HASH_START + Duration::from_micros(size * 1_000_000 / HASH_RATE);
+        self.hasher_free = self.hasher_free.max(now) + cost;
+        Ok(self.hasher_free)
+    }
+
+    /// Bytes of pieces that hold blocks: a lower bound of what the core must account for.
+    pub(super) fn open_bytes(&self, content: &Content) -> u64 {
+        self.open.keys().map(|piece| u64::from(content.geometry().piece_size(*piece))).sum()
+    }
+}
+
+impl Open {
+    pub(super) fn is_good(&self) -> bool {
+        self.blocks.iter().flatten().all(|token| token.good)
+    }
+
+    /// Digests as a real driver makes them: equal blocks give equal digests. A liar's wrong
+    /// block differs from the right one and from another liar's.
+    pub(super) fn digests(&self) -> Vec<u64> {
+        let digest = |token: &Token| if token.good { 0 } else { 1 + token.from as u64 };
+        self.blocks.iter().flatten().map(digest).collect()
+    }
+}
+
+/// A rate people name in megabits, in bytes a second.
+pub(super) const fn mbit(rate: u64) -> u64 {
+    rate * 1_000_000 / 8
+}

@@ -1,0 +1,279 @@
+//! One end of one connection, as the messages alone tell it.
+//!
+//! The ledger sees what a core sends and what reaches it, keeps who has, owes and chokes
+//! what, and objects to a message that the protocol does not allow at that moment. It is
+//! written from the BEPs and shares no code with the core.
+
+use std::collections::{BTreeMap, BTreeSet};
+use swarm_core::geometry::Geometry;
+use swarm_core::types::{Bitfield, PieceIndex, Span};
+use swarm_core::wire::Message;
+
+/// What one end has said and heard.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    /// Both sides speak BEP 6.
+    fast: bool,
+    said: Said,
+    /// We choke them.
+    choking: bool,
+    /// They choke us.
+    choked: bool,
+    /// We are interested.
+    interested: bool,
+    /// What they told us they have.
+    theirs: Holdings,
+    /// Pieces we let them ask for while choked, and they us.
+    fast_given: BTreeSet<PieceIndex>,
+    fast_got: BTreeSet<PieceIndex>,
+    /// Answers still to come: always with BEP 6, and then also one for every cancelled
+    /// request, so that a block asked for again may have two to come.
+    due: BTreeMap<Span, u32>,
+    /// Requests that we count on: neither answered nor cancelled nor made void by a choke.
+    live: BTreeSet<Span>,
+    /// Requests of theirs that we have not answered.
+    asked: BTreeMap<Span, u32>,
+    /// Payload queued towards them, bytes.
+    pub(super) unsent: u64,
+}
+
+/// How far the opening has come.
+#[derive(Debug, PartialEq, Eq)]
+enum Said {
+    Nothing,
+    Opening,
+}
+
+/// Pieces a peer said it has. The piece count may not be known yet.
+#[derive(Debug)]
+enum Holdings {
+    All,
+    Some(BTreeSet<PieceIndex>),
+}
+
+/// Requests in flight to one peer (LIMITS 5.2; the core's own cap is its byte budget).
+const LIVE_MAX: usize = 2048;
+/// Unanswered requests of one peer.
+const ASKED_MAX: usize = 2048;
+/// Payload queued towards one peer, bytes: 1 MiB and the block that passes it.
+const UNSENT_MAX: u64 = (1 << 20) + (1 << 14);
+
+/// What the rule is and how it was broken.
+pub(super) type Verdict = Result<(), String>;
+
+impl Ledger {
+    pub(super) fn new(fast: bool) -> Self {
+        Self {
+            fast,
+            said: Said::Nothing,
+            choking: true,
+            choked: true,
+            interested: false,
+            theirs: Holdings::Some(BTreeSet::new()),
+            fast_given: BTreeSet::new(),
+            fast_got: BTreeSet::new(),
+            due: BTreeMap::new(),
+            live: BTreeSet::new(),
+            asked: BTreeMap::new(),
+            unsent: 0,
+        }
+    }
+
+    /// A message of ours that is neither a block nor about our holdings.
+    pub(super) fn sends(&mut self, message: &Message, geometry: Option<&Geometry>) -> Verdict {
+        self.opens(message)?;
+        self.speaks_fast_only_if_agreed(message)?;
+        match message {
+            Message::Choke => self.choking = true,
+            Message::Unchoke => self.choking = false,
+            Message::Interested => self.interested = true,
+            Message::NotInterested => self.interested = false,
+            Message::Request(span) => return self.sends_request(*span, geometry),
+            Message::Cancel(span) => {
+                if !self.live.remove(span) {
+                    return Err(format!("cancel of {span:?}, which nobody counts on"));
+                }
+                // BEP 6: a cancel is answered, by the block or by a reject.
+                if !self.fast {
+                    self.due.remove(span);
+                }
+            }
+            Message::Reject(span) => {
+                if !take(&mut self.asked, *span) {
+                    return Err(format!("reject of {span:?}, which was not asked for"));
+                }
+            }
+            Message::AllowedFast(piece) => {
+                self.fast_given.insert(*piece);
+            }
+            Message::Piece(_) => return Err("a block header is the driver's to send".to_owned()),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// We promise a block: invariant `choke-honoured`, and only what was asked for, once.
+    pub(super) fn serves(&mut self, span: Span) -> Verdict {
+        if !take(&mut self.asked, span) {
+            return Err(format!("serves {span:?}, which was not asked for"));
+        }
+        if self.choking && !self.fast_given.contains(&span.piece) {
+            return Err(format!("choke-honoured: serves {span:?} to a choked peer"));
+        }
+        self.unsent += u64::from(span.length);
+        if self.unsent > UNSENT_MAX {
+            return Err(format!("budget: {} bytes queued towards one peer", self.unsent));
+        }
+        Ok(())
+    }
+
+    /// A message of theirs has arrived.
+    pub(super) fn hears(&mut self, message: &Message, geometry: Option<&Geometry>) -> Verdict {
+        match message {
+            Message::Choke => {
+                self.choked = true;
+                if !self.fast {
+                    self.due.clear();
+                    self.live.clear();
+                }
+            }
+            Message::Unchoke => self.choked = false,
+            Message::Have(piece) => self.theirs.add(*piece),
+            Message::HaveAll => self.theirs = Holdings::All,
+            Message::Bitfield(bits) => self.theirs.set(bits, geometry),
+            Message::AllowedFast(piece) => {
+                self.fast_got.insert(*piece);
+            }
+            Message::Reject(span) => {
+                take(&mut self.due, *span);
+                self.live.remove(span);
+            }
+            Message::Request(span) => {
+                // A bounded core may reject or drop beyond its bound, so nothing is asserted here.
+                *self.asked.entry(*span).or_default() += 1;
+            }
+            Message::Cancel(span) => {
+                // The core answers it (BEP 6) or forgets it (BEP 3).
+                if !self.fast {
+                    self.asked.remove(span);
+                }
+            }
+            _ => {}
+        }
+        if self.asked.len() > ASKED_MAX {
+            return Err(format!("budget: {} requests unanswered", self.asked.len()));
+        }
+        Ok(())
+    }
+
+    /// A block of theirs has arrived.
+    pub(super) fn gets(&mut self, span: Span) {
+        take(&mut self.due, span);
+        if !self.due.contains_key(&span) {
+            self.live.remove(&span);
+        }
+    }
+
+    /// Whether a block that nobody has cancelled is due from them.
+    pub(super) fn counts_on(&self, span: Span) -> bool {
+        self.live.contains(&span)
+    }
+
+    /// Answers that are still to come.
+    pub(super) fn unanswered(&self) -> usize {
+        self.due.len()
+    }
+
+    /// Whether every request must get an answer.
+    pub(super) fn answers_are_due(&self) -> bool {
+        self.fast
+    }
+
+    /// BEP 3 and 6: what we have is said first and once.
+    fn opens(&mut self, message: &Message) -> Verdict {
+        let opening = matches!(message, Message::Bitfield(_) | Message::HaveAll | Message::HaveNone);
+        match (opening, &self.said) {
+            (true, Said::Opening) => Err(format!("{message:?} is only good as first message")),
+            (false, Said::Nothing) if self.fast => {
+                Err(format!("{message:?} before bitfield, have-all or have-none"))
+            }
+            _ => {
+                self.said = Said::Opening;
+                Ok(())
+            }
+        }
+    }
+
+    fn speaks_fast_only_if_agreed(&self, message: &Message) -> Verdict {
+        let fast = matches!(
+            message,
+            Message::HaveAll
+                | Message::HaveNone
+                | Message::Reject(_)
+                | Message::Suggest(_)
+                | Message::AllowedFast(_)
+        );
+        if fast && !self.fast {
+            return Err(format!("{message:?} without the fast extension"));
+        }
+        Ok(())
+    }
+
+    fn sends_request(&mut self, span: Span, geometry: Option<&Geometry>) -> Verdict {
+        let geometry = geometry.ok_or("a request before the metadata")?;
+        if geometry.block_of(span).is_none() {
+            return Err(format!("request of {span:?}, which is no block"));
+        }
+        if !self.theirs.has(span.piece) {
+            return Err(format!("request of {span:?}, which the peer does not have"));
+        }
+        if self.choked && !self.fast_got.contains(&span.piece) {
+            return Err(format!("request of {span:?} while choked"));
+        }
+        if !self.interested {
+            return Err(format!("request of {span:?} without interest"));
+        }
+        if !self.live.insert(span) {
+            return Err(format!("request of {span:?} while the same is unanswered"));
+        }
+        *self.due.entry(span).or_default() += 1;
+        if self.live.len() > LIVE_MAX {
+            return Err(format!("budget: {} requests in flight to one peer", self.live.len()));
+        }
+        Ok(())
+    }
+
+}
+
+impl Holdings {
+    fn add(&mut self, piece: PieceIndex) {
+        if let Self::Some(set) = self {
+            set.insert(piece);
+        }
+    }
+
+    fn set(&mut self, wire: &[u8], geometry: Option<&Geometry>) {
+        // Without metadata the spare bits are not known; they are zero from an honest core.
+        let most = u32::try_from(wire.len() * 8).expect("small");
+        let count = geometry.map_or(most, Geometry::piece_count);
+        let bits = Bitfield::from_wire(wire, count).expect("our cores send valid bitfields");
+        *self = Self::Some(bits.iter().collect());
+    }
+
+    fn has(&self, piece: PieceIndex) -> bool {
+        match self {
+            Self::All => true,
+            Self::Some(set) => set.contains(&piece),
+        }
+    }
+}
+
+/// Takes one off a count; false when there is none.
+fn take(counts: &mut BTreeMap<Span, u32>, span: Span) -> bool {
+    let Some(count) = counts.get_mut(&span) else { return false };
+    *count -= 1;
+    if *count == 0 {
+        counts.remove(&span);
+    }
+    true
+}

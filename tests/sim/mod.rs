@@ -1,0 +1,31 @@
+//! Whole swarms in virtual time.
+//!
+//! A [`world::World`] holds any number of hosts, each with the real `proto::Torrent` and a
+//! driver that obeys its outputs without payload: a block is a token that is right or wrong.
+//! Links have rates, latencies and can break; hashing takes time; nothing waits for a clock.
+//! One seed decides everything, so a run repeats exactly: the trace's hash proves it, and a
+//! failure prints the seed with the last events. `SWARM_SEED=7 cargo test sim` replays one.
+//!
+//! After every step the [`oracle`] holds the core to what it must never break: see there for
+//! the list.
+//!
+//! Not here: sockets, disks and the engine (see `e2e`).
+
+mod content;
+mod host;
+mod ledger;
+mod net;
+mod oracle;
+mod random;
+mod scenarios;
+mod table;
+mod trace;
+mod world;
+
+/// The seeds a test runs with: `SWARM_SEED` alone when it is set, else the first `count`.
+fn seeds(count: u64) -> Vec<u64> {
+    match std::env::var("SWARM_SEED") {
+        Ok(text) => vec![text.parse().expect("SWARM_SEED is a number")],
+        Err(_) => (0..count).collect(),
+    }
+}

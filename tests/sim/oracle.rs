@@ -1,0 +1,104 @@
+//! What a core must never break, looked at after every step.
+//!
+//! | invariant | where |
+//! |---|---|
+//! | `have-implies-hash`: announced or served means verified here | [`check_claim`], `World::serve` |
+//! | `budget`: queues, open pieces and requests are within their bounds | [`check`], `Ledger` |
+//! | `availability-exact`, `outstanding-sound`: the core's own books agree | [`check`] (`Torrent::audit`) |
+//! | `outstanding-sound`, seen from outside: at most three copies of a block in flight | [`check_request`] |
+//! | `choke-honoured`: no block to a choked peer but allowed-fast ones | `Ledger::serves` |
+//! | `honest-not-banned` | `World::emitted`, `World::disconnect` |
+//! | `accounting`: the core counts the bytes that moved | [`check`] |
+//! | `conservation`: nothing is left once everybody has gone | [`check_empty`] |
+
+use super::content::Content;
+use super::host::{Conduct, Host};
+use super::ledger::Verdict;
+use swarm_core::types::{Bitfield, Moment, Span};
+use swarm_core::wire::Message;
+
+/// Copies of one block in flight (LIMITS 5.2).
+const COPIES_MAX: usize = 3;
+/// Open pieces are always allowed two, whatever the budget.
+const OPEN_MIN: u64 = 2;
+
+/// Looks at one host. `thorough` also has the core go through its own books.
+pub(super) fn check(host: &Host, content: &Content, now: Moment, thorough: bool) -> Verdict {
+    let piece = u64::from(content.geometry().piece_length());
+    let allowed = host.spec.capacity.max(OPEN_MIN * piece);
+    let open = host.open_bytes(content);
+    if open > allowed {
+        return Err(format!("budget: {open} bytes in open pieces, {allowed} allowed"));
+    }
+    if thorough {
+        host.core.audit()?;
+        check_accounts(host, now)?;
+    }
+    Ok(())
+}
+
+/// `accounting`: what the core says it moved is what moved.
+fn check_accounts(host: &Host, now: Moment) -> Verdict {
+    let said = host.core.snapshot(now);
+    let said = (said.downloaded, said.uploaded);
+    let moved = (host.totals.downloaded, host.totals.uploaded);
+    if said != moved {
+        return Err(format!("accounting: the core says {said:?} bytes, moved were {moved:?}"));
+    }
+    Ok(())
+}
+
+/// `have-implies-hash` for what is told to peers.
+pub(super) fn check_claim(have: &Bitfield, message: &Message) -> Verdict {
+    let honest = match message {
+        Message::Have(piece) => have.contains(*piece),
+        Message::HaveAll => have.is_all() && !have.is_empty(),
+        Message::Bitfield(bits) => Bitfield::from_wire(bits, have.len())
+            .is_ok_and(|claimed| !claimed.has_any_not_in(have)),
+        _ => true,
+    };
+    if honest { Ok(()) } else { Err(format!("have-implies-hash: {message:?}")) }
+}
+
+/// A request is for something missing and wanted, and few peers owe the same block.
+pub(super) fn check_request(host: &Host, span: Span) -> Verdict {
+    if host.have.contains(span.piece) {
+        return Err(format!("requests {span:?} of a verified piece"));
+    }
+    if host.spec.wanted.as_ref().is_some_and(|wanted| !wanted.contains(span.piece)) {
+        return Err(format!("requests {span:?}, which is not wanted"));
+    }
+    let copies = host.peers.values().filter(|peer| peer.ledger.counts_on(span)).count();
+    if copies > COPIES_MAX {
+        return Err(format!("outstanding-sound: {copies} copies of {span:?} in flight"));
+    }
+    Ok(())
+}
+
+/// With the fast extension every request between honest hosts is answered (BEP 6).
+pub(super) fn check_answered(hosts: &[Host]) -> Verdict {
+    let honest = |host: &&Host| host.alive && host.spec.conduct == Conduct::Honest;
+    for host in hosts.iter().filter(honest) {
+        for peer in host.peers.values().filter(|peer| honest(&&hosts[peer.remote])) {
+            let count = peer.ledger.unanswered();
+            if count > 0 && peer.ledger.answers_are_due() {
+                return Err(format!("{} waits for {count} answers of #{}", host.addr, peer.remote));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `conservation`: all peers have left.
+pub(super) fn check_empty(host: &Host, content: &Content, now: Moment) -> Verdict {
+    if !host.alive {
+        return Ok(());
+    }
+    if !host.peers.is_empty() {
+        return Err(format!("{} peers left", host.peers.len()));
+    }
+    if host.is_complete() && !host.open.is_empty() {
+        return Err(format!("conservation: blocks of {} pieces left", host.open.len()));
+    }
+    check(host, content, now, true)
+}

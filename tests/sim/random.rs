@@ -1,0 +1,92 @@
+//! Worlds nobody thought of: sizes, lines, conduct and accidents drawn from the seed.
+//!
+//! Each world has at least one honest seed that stays, so that everybody alive must finish.
+
+use super::content::Content;
+use super::host::{Conduct, Spec, Start, mbit};
+use super::seeds;
+use super::world::{Rng, World};
+use std::time::Duration;
+
+/// Seeds per run of the tests (LIMITS 4.10, "per change").
+const SEEDS: u64 = 100;
+
+#[test]
+fn any_world_with_an_honest_seed_ends_well() {
+    for seed in seeds(SEEDS) {
+        let mut world = make(seed);
+        let crowd: Vec<usize> = populate(&mut world);
+        disturb(&mut world);
+        let staying: Vec<usize> =
+            crowd.into_iter().filter(|host| world.hosts[*host].alive).collect();
+        world.finish(&staying, Duration::from_secs(3600));
+        world.run_for(Duration::from_secs(5));
+        world.part();
+    }
+}
+
+fn make(seed: u64) -> World {
+    let mut rng = Rng::new(seed ^ 0x5eed);
+    let piece_length = [1_000, 16_384, 16_385, 40_000, 65_536, 131_072][rng.index(6)];
+    let pieces = 1 + rng.below(24);
+    let total = (pieces * u64::from(piece_length)).saturating_sub(rng.below(piece_length.into()));
+    let mut world = World::new(seed, Content::new(total.max(1), piece_length));
+    world.tracker = true;
+    world.audit_every = 1 + rng.below(4);
+    world
+}
+
+fn populate(world: &mut World) -> Vec<usize> {
+    let seed = spec(world, Start::Seed);
+    world.add(seed.conduct(Conduct::Honest));
+    let count = 1 + world.rng.below(7);
+    (0..count)
+        .map(|_| {
+            let start = match world.rng.below(5) {
+                0 => Start::Magnet,
+                1 => {
+                    let salt = world.rng.next();
+                    Start::Partial(world.pieces(|piece| (salt >> (piece % 64)) & 1 == 1))
+                }
+                _ => Start::Leech,
+            };
+            let spec = spec(world, start);
+            world.add(spec)
+        })
+        .collect()
+}
+
+fn spec(world: &mut World, start: Start) -> Spec {
+    let rng = &mut world.rng;
+    let rates = [mbit(2), mbit(10), mbit(20), mbit(100), mbit(1000)];
+    let mut spec = Spec::new(start).up(rates[rng.index(5)]).down(rates[rng.index(5)]);
+    spec.latency = Duration::from_micros(rng.below(60_000));
+    spec.fast = rng.below(4) > 0;
+    spec.capacity = [1, 100_000, 1 << 20, 48 << 20][rng.index(4)];
+    spec.conduct = match rng.below(10) {
+        0 => Conduct::Liar { percent: 1 + rng.below(100) },
+        1 => Conduct::FreeRider,
+        2 => Conduct::Mute,
+        _ => Conduct::Honest,
+    };
+    spec
+}
+
+fn disturb(world: &mut World) {
+    for _ in 0..world.rng.below(12) {
+        let pause = Duration::from_micros(world.rng.below(1_500_000));
+        world.run_for(pause);
+        let host = world.rng.index(world.hosts.len());
+        match world.rng.below(4) {
+            0 | 1 => world.break_a_connection(host),
+            2 => world.silence(host),
+            _ if host > 0 && world.hosts[host].alive => {
+                let have = world.hosts[host].have.clone();
+                world.kill(host);
+                let back = spec(world, Start::Partial(have));
+                world.add(back);
+            }
+            _ => {}
+        }
+    }
+}
