@@ -1,6 +1,7 @@
 //! The `swarm-tracker` binary as a process: what it prints, how it ends.
 
 #![cfg(unix)]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests")]
 
 use std::io::{BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
