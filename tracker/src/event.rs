@@ -61,9 +61,8 @@ impl TrackerEvents {
         }
     }
 
-    /// Events lost so far because they were not taken fast enough.
-    #[must_use]
-    pub const fn missed(&self) -> u64 {
-        self.missed
+    /// Events lost since the last call because they were not taken fast enough.
+    pub const fn take_missed(&mut self) -> u64 {
+        std::mem::replace(&mut self.missed, 0)
     }
 }

@@ -180,7 +180,7 @@ mod tests {
         assert_eq!(events.next().await, Some(TrackerEvent::Completed { info_hash, peer }));
         assert_eq!(events.next().await, Some(TrackerEvent::Left { info_hash, peer }));
         tracker.shutdown().await;
-        assert_eq!((events.next().await, events.missed()), (None, 0));
+        assert_eq!((events.next().await, events.take_missed()), (None, 0));
         assert_eq!(tracker.events().next().await, None, "late listeners learn it too");
     }
 

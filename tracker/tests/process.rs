@@ -13,19 +13,20 @@ const BINARY: &str = env!("CARGO_BIN_EXE_swarm-tracker");
 struct Running {
     child: Child,
     http: SocketAddr,
-    stdout: BufReader<std::process::ChildStdout>,
+    stdout: BufReader<std::io::PipeReader>,
 }
 
 impl Running {
     fn start(flags: &[&str]) -> Self {
-        let mut child = Command::new(BINARY)
+        let (stdout, writer) = std::io::pipe().unwrap();
+        let child = Command::new(BINARY)
             .args(["--http", "127.0.0.1:0", "--udp", "127.0.0.1:0", "--json"])
             .args(flags)
-            .stdout(Stdio::piped())
+            .stdout(writer)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut stdout = BufReader::new(stdout);
         let first = line(&mut stdout);
         assert_eq!((&first["v"], &first["event"]), (&1.into(), &"listening".into()));
         let http = first["http"][0].as_str().unwrap().parse().unwrap();
@@ -120,4 +121,31 @@ fn mistakes_are_named_with_their_code() {
         assert_eq!(output.status.code(), Some(code), "{stderr}");
         assert!(stderr.starts_with(text), "{stderr}");
     }
+}
+
+#[test]
+fn a_reader_that_stops_reading_delays_neither_service_nor_signals() {
+    let mut tracker = Running::start(&[]);
+    // Some hundred bytes each: more than a pipe and the queue before it hold.
+    for port in 1..3000 {
+        let mut stream = TcpStream::connect(tracker.http).unwrap();
+        let request =
+            format!("GET /announce?info_hash=aaaaaaaaaaaaaaaaaaaa&port={port} HTTP/1.0\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        stream.read_to_end(&mut Vec::new()).unwrap();
+    }
+    tracker.signal("-TERM");
+    assert_eq!(tracker.exit_code(), Some(143));
+}
+
+#[test]
+fn a_reader_that_is_gone_ends_it_quietly() {
+    let mut tracker = Running::start(&[]);
+    let (reader, _) = std::io::pipe().unwrap();
+    drop(std::mem::replace(&mut tracker.stdout, BufReader::new(reader)));
+    tracker.announce();
+    assert_eq!(tracker.exit_code(), Some(141));
+    let mut stderr = String::new();
+    tracker.child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    assert_eq!(stderr, "");
 }

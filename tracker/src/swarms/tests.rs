@@ -319,6 +319,18 @@ fn ages_are_right_after_years() {
     }
 }
 
+/// 3.2 row 27: many clients ignore the interval; they are answered all the same.
+#[test]
+fn who_comes_too_often_is_still_answered() {
+    let mut world = World::new();
+    world.crowd(5);
+    for _ in 0..1000 {
+        world.udp("8.8.8.8:8", |_| {});
+        assert_eq!(world.named.len(), 5);
+    }
+    assert_eq!(world.ledger.peers(), 6);
+}
+
 #[test]
 fn a_full_swarm_answers_but_stores_no_more() {
     let mut world = World::with(Limits { peers_per_swarm_max: 10, ..Limits::default() });

@@ -62,6 +62,7 @@ fn a_short_request_is_none() {
     }
 }
 
+/// DISCOVERY 3.1: events 4 and 0x100.
 #[test]
 fn an_unknown_event_is_none_and_four_is_paused() {
     for (code, event) in [(4, AnnounceEvent::Paused), (0x100, AnnounceEvent::None)] {
@@ -71,6 +72,7 @@ fn an_unknown_event_is_none_and_four_is_paused() {
     }
 }
 
+/// DISCOVERY 3.1: numwant -1.
 #[test]
 fn a_negative_numwant_leaves_the_choice_to_the_tracker() {
     let mut asked = announce();
@@ -82,6 +84,7 @@ fn a_negative_numwant_leaves_the_choice_to_the_tracker() {
     assert_eq!(decoded(&bytes).0.numwant, None);
 }
 
+/// DISCOVERY 3.1: BEP 41 tails; 3.2 row 7.
 #[test]
 fn url_data_may_come_in_parts_with_padding_and_unknown_options() {
     let cases: [(&[u8], &[u8]); 7] = [
@@ -109,6 +112,7 @@ fn a_long_url_is_cut_into_parts_and_joined_again() {
     assert_eq!(decoded(&bytes).1, url);
 }
 
+/// DISCOVERY 3.1: scrapes with a ragged tail and of 70 hashes.
 #[test]
 fn a_scrape_counts_whole_hashes_only_and_at_most_seventy() {
     for (hashes, tail, expected) in [(0, 0, 0), (2, 19, 2), (70, 0, 70), (74, 3, 70)] {
@@ -125,6 +129,7 @@ fn a_scrape_counts_whole_hashes_only_and_at_most_seventy() {
     assert_eq!(out.len(), 16 + 20 * SCRAPE_HASHES_MAX);
 }
 
+/// DISCOVERY 3.2 rows 19 and 20.
 #[test]
 fn a_reply_never_fragments() {
     for (family, peer, fits) in
