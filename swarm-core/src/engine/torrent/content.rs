@@ -98,10 +98,11 @@ pub(crate) fn open(
 impl TorrentTask {
     /// Starts on what is known.
     pub(super) fn begin(&mut self, now: Moment, opened: Option<Opened>, peers: Vec<SocketAddr>) {
-        self.show_now(now);
         if let Some(opened) = opened {
             self.on_opened(now, opened);
         }
+        // Only now: a torrent with metadata never looks for any, and trackers are told so.
+        self.show_now(now);
         if !peers.is_empty() {
             self.face.order(|orders| orders.peers.extend(peers));
         }
