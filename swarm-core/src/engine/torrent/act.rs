@@ -113,7 +113,7 @@ impl TorrentTask {
         self.face.advance(|status| status.phase = phase);
         self.review_share(phase);
         if phase == Phase::Seeding {
-            self.finish();
+            self.finish(now);
         }
         self.show_now(now);
     }

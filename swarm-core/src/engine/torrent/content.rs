@@ -98,10 +98,11 @@ pub(crate) fn open(
 impl TorrentTask {
     /// Starts on what is known.
     pub(super) fn begin(&mut self, now: Moment, opened: Option<Opened>, peers: Vec<SocketAddr>) {
-        self.show_now(now);
         if let Some(opened) = opened {
             self.on_opened(now, opened);
         }
+        // Only now: a torrent with metadata never looks for any, and trackers are told so.
+        self.show_now(now);
         if !peers.is_empty() {
             self.face.order(|orders| orders.peers.extend(peers));
         }
@@ -117,7 +118,9 @@ impl TorrentTask {
             Done::Parsed(Some(metainfo)) => self.open(metainfo),
             Done::Parsed(None) => self.feed(now, Input::MetadataRefused),
             Done::Opened(Ok(opened)) => self.on_opened(now, opened),
-            Done::Checked { pieces, states: Ok(states) } => self.on_checked(pieces, &states),
+            Done::Checked { pieces, states: Ok(states) } => {
+                self.on_checked(now, pieces, &states);
+            }
             Done::Settled(Ok(())) => self.on_settled(now),
             Done::Selected(Ok(())) => {}
             Done::Finished(Ok(())) => self.on_finished(now),
@@ -166,18 +169,18 @@ impl TorrentTask {
         self.face.tell(Event::Metadata(metainfo.clone()));
         self.feed(now, Input::Metainfo(metainfo));
         if matches!(self.terms.mode, Mode::Seed { verified: true, .. }) {
-            self.trust_all();
+            self.trust_all(now);
         } else {
             self.check_more();
         }
     }
 
     /// The caller has hashed the content a moment ago.
-    fn trust_all(&mut self) {
+    fn trust_all(&mut self, now: Moment) {
         let Some(content) = &mut self.content else { return };
         content.check = Check::new(0);
         content.check.good = Bitfield::all(content.geometry.piece_count());
-        self.settle();
+        self.settle(now);
     }
 
     /// Keeps the workers busy with what is left to check.
@@ -212,7 +215,7 @@ impl TorrentTask {
         }))
     }
 
-    fn on_checked(&mut self, pieces: Range<u32>, states: &[PieceState]) {
+    fn on_checked(&mut self, now: Moment, pieces: Range<u32>, states: &[PieceState]) {
         let Some(Content { geometry, check, .. }) = &mut self.content else { return };
         check.running -= 1;
         for (piece, state) in pieces.zip(states) {
@@ -225,17 +228,16 @@ impl TorrentTask {
         self.face.checked_pieces.store(done, Ordering::Relaxed);
         self.face.tell(Event::Checking { done, total });
         if done == total {
-            self.settle();
+            self.settle(now);
         } else {
             self.check_more();
         }
     }
 
     /// What is on the disk is known: lets the storage act on it before anything is written.
-    fn settle(&mut self) {
+    fn settle(&mut self, now: Moment) {
         let Some(content) = &self.content else { return };
         if matches!(self.terms.mode, Mode::Seed { .. }) {
-            let now = self.shared.clock.now();
             return self.on_settled(now);
         }
         let (storage, good) = (content.storage.clone(), content.check.good.clone());
@@ -286,10 +288,9 @@ impl TorrentTask {
     }
 
     /// Everything wanted is here: forces it to the disk and gives it its final name.
-    pub(super) fn finish(&mut self) {
+    pub(super) fn finish(&mut self, now: Moment) {
         let Some(content) = &self.content else { return };
         if matches!(self.terms.mode, Mode::Seed { .. }) {
-            let now = self.shared.clock.now();
             return self.on_finished(now);
         }
         let storage = content.storage.clone();

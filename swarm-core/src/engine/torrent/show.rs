@@ -14,9 +14,9 @@ use std::time::Duration;
 const SHOW_BUSY: Duration = Duration::from_millis(250);
 
 impl TorrentTask {
-    /// Renews the snapshot when it is old.
+    /// Renews the snapshot when it is old; without a peer there may be no later turn to do it.
     pub(super) fn show(&mut self, now: Moment) {
-        if now.since(self.shown) >= SHOW_BUSY {
+        if self.links.is_empty() || now.since(self.shown) >= SHOW_BUSY {
             self.show_now(now);
         }
     }
