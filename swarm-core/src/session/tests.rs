@@ -196,6 +196,33 @@ async fn a_tracker_is_told_of_our_coming_and_going_and_gives_peers() {
     shut_down(seed).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fetchers_pass_on_what_they_have() {
+    let bytes = content(2_000_000);
+    let (_seed_folder, seed, metainfo) = seed(&bytes).await;
+    seed.set_limits(Some(2_000_000), None);
+    let folders = [(); 4].map(|()| tempfile::tempdir().unwrap());
+    let mut known = seed.listen_addrs();
+    let mut fetchers = Vec::new();
+    for folder in &folders {
+        let fetch = session().await;
+        let add = AddTorrent::fetch(metainfo.clone(), folder.path()).peers(known.clone());
+        let handle = fetch.add(add).await.unwrap();
+        known.extend(fetch.listen_addrs());
+        fetchers.push((fetch, handle));
+    }
+    let mut givers = 0;
+    for (_, handle) in &fetchers {
+        givers = givers.max(timeout(LIMIT, handle.completed()).await.unwrap().unwrap().peers);
+    }
+    assert!(givers > 1, "someone was given blocks by another fetcher");
+    for (folder, (fetch, _)) in folders.iter().zip(fetchers) {
+        assert_eq!(fetched(folder.path()), bytes);
+        shut_down(fetch).await;
+    }
+    shut_down(seed).await;
+}
+
 #[tokio::test]
 async fn limits_hold_from_the_first_byte_and_can_be_lifted() {
     let bytes = content(600_000);

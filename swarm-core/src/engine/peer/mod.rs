@@ -133,9 +133,13 @@ impl Connection {
     fn turn(&mut self, cx: &mut Context<'_>) -> Step {
         self.take_orders(cx)?;
         let wrote = self.write(cx)?;
-        let read = if self.report.items.is_empty() { self.read(cx)? } else { Turn::Wait };
+        let stuck = !self.report.items.is_empty();
+        let read = if stuck { Turn::Wait } else { self.read(cx)? };
         self.tell(cx)?;
-        Ok(if wrote == Turn::Again { wrote } else { read })
+        // The socket was not asked while the inbox was full, so it will not wake us.
+        let unstuck = stuck && self.report.items.is_empty();
+        let again = unstuck || wrote == Turn::Again || read == Turn::Again;
+        Ok(if again { Turn::Again } else { Turn::Wait })
     }
 
     /// Takes what the torrent and the workers have queued.
@@ -290,3 +294,6 @@ fn lost(error: io::Error) -> CloseReason {
         _ => CloseReason::Lost,
     }
 }
+
+#[cfg(test)]
+mod tests;
