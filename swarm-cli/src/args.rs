@@ -58,7 +58,10 @@ pub(crate) fn parse() -> Result<Command, Code> {
             _ => Code::Usage,
         };
         match error.print() {
-            Err(error) if code == Code::Done => crate::exit::Failure::stdout(&error).code(),
+            // Help that cannot be written; a reader that has read enough is no failure.
+            Err(error) if code == Code::Done && error.kind() != std::io::ErrorKind::BrokenPipe => {
+                crate::exit::Failure::stdout(&error).code()
+            }
             _ => code,
         }
     })

@@ -143,7 +143,10 @@ impl Diagnosis {
         let all_failed =
             self.sources.iter().all(|source| matches!(source.state, Answer::Failed(_)));
         match (self.sources.is_empty(), self.connected) {
-            (true, 0) => Some("name a peer with --peer HOST:PORT or a tracker with --tracker URL"),
+            (true, 0) => Some(
+                "name a peer with --peer HOST:PORT or a tracker with --tracker URL; \
+                 a shell cuts a link at & unless it is in single quotes",
+            ),
             (false, 0) if refused => Some("is the seed still running, and on that port?"),
             (false, 0) if all_failed => Some("is this machine on the network that the link means?"),
             _ => None,
@@ -188,7 +191,7 @@ mod tests {
         let line = Diagnosis::default().line();
         assert!(line.contains("--peer HOST:PORT"), "{line}");
         let report = Diagnosis::default().report();
-        assert!(report.ends_with("a tracker with --tracker URL"), "{report}");
+        assert!(report.contains("a tracker with --tracker URL"), "{report}");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::{Context, load};
 use crate::args::VerifyArgs;
 use crate::exit::{Code, Failure};
 use crate::units;
-use crate::view::{Table, VerifiedJson, VerifyJson, pretty, write_stdout};
+use crate::view::{Table, VerifiedJson, VerifyJson, pretty, write_listing};
 
 pub(crate) async fn run(args: VerifyArgs, context: &mut Context) -> Result<Code, Failure> {
     let metainfo = load::torrent(&args.torrent)?;
@@ -35,10 +35,7 @@ pub(crate) async fn run(args: VerifyArgs, context: &mut Context) -> Result<Code,
     };
     let verdict = hash::with_bar(context, &name, work).await?;
     let text = if args.json { pretty(&verdict.json()) } else { verdict.text(args.quiet) };
-    match write_stdout(text.as_bytes()) {
-        Err(failure) if failure.code() != Code::ClosedPipe => return Err(failure),
-        _ => {}
-    }
+    write_listing(text.as_bytes())?;
     if verdict.is_whole() {
         return Ok(Code::Done);
     }

@@ -100,7 +100,7 @@ fn event(note: &Note) -> Option<Value> {
         }),
         Note::Error { link, failure } => json!({
             "v": VERSION, "event": "error", "code": failure.code().number(),
-            "message": failure.message(), "link": link,
+            "message": failure.message(), "link": link.as_ref().map(|(given, _)| given),
         }),
         Note::Report(_) | Note::Summary(_) => return None,
     })

@@ -252,9 +252,9 @@ pub(crate) fn note(note: &Note) -> Option<String> {
         }
         Note::Done(done) => Some(done_line(done)),
         Note::Error { link: None, failure } => Some(failure.report()),
-        Note::Error { link: Some(link), failure } => {
-            let said = failure.message().contains(link.as_str());
-            let failure = if said { failure.clone() } else { failure.clone().about(link) };
+        Note::Error { link: Some((_, label)), failure } => {
+            let said = failure.message().contains(label.as_str());
+            let failure = if said { failure.clone() } else { failure.clone().about(label) };
             Some(failure.report())
         }
         Note::Report(diagnosis) => Some(diagnosis.report()),
