@@ -30,3 +30,8 @@ pub use session::{
 
 pub use metainfo::{Magnet, Metainfo};
 pub use types::{InfoHash, InfoHashes, PeerId};
+
+/// The README's example compiles.
+#[cfg(all(doctest, feature = "engine"))]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -12,7 +12,8 @@ mod swarm;
 use crate::support::within;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::io::Write as _;
+use std::sync::{Arc, Once};
 use swarm_core::session::Completed;
 use swarm_core::{AddTorrent, Config, Metainfo, Session, TorrentHandle};
 
@@ -26,6 +27,7 @@ async fn session_on(listen: &str) -> Session {
 }
 
 async fn session_with(listen: &str, change: impl FnOnce(&mut Config)) -> Session {
+    HOOK.call_once(end_at_a_panic_of_ours);
     let mut config = Config::default();
     config.listen = vec![listen.parse().expect("an address")];
     change(&mut config);
@@ -46,4 +48,22 @@ async fn seed(session: &Session, metainfo: &Arc<Metainfo>, content: &Path) -> To
 
 async fn complete(handle: &TorrentHandle) -> Completed {
     within("completion", handle.completed()).await.expect("a completed fetch")
+}
+
+static HOOK: Once = Once::new();
+
+/// A panic on a thread that is no test's is a bug of the library that a test might not see:
+/// it ends the whole run.
+fn end_at_a_panic_of_ours() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        usual(panic);
+        let thread = std::thread::current();
+        let name = thread.name().unwrap_or_default();
+        if name.starts_with("tokio") || name.starts_with("swarm") {
+            // Past the harness, which would keep the words for a test that does not fail.
+            let _ = writeln!(std::io::stderr(), "a panic on thread {name}: {panic}");
+            std::process::exit(101);
+        }
+    }));
 }

@@ -133,9 +133,13 @@ impl Connection {
     fn turn(&mut self, cx: &mut Context<'_>) -> Step {
         self.take_orders(cx)?;
         let wrote = self.write(cx)?;
-        let read = if self.report.items.is_empty() { self.read(cx)? } else { Turn::Wait };
+        let stuck = !self.report.items.is_empty();
+        let read = if stuck { Turn::Wait } else { self.read(cx)? };
         self.tell(cx)?;
-        Ok(if wrote == Turn::Again { wrote } else { read })
+        // The socket was not asked while the inbox was full, so it will not wake us.
+        let unstuck = stuck && self.report.items.is_empty();
+        let again = unstuck || wrote == Turn::Again || read == Turn::Again;
+        Ok(if again { Turn::Again } else { Turn::Wait })
     }
 
     /// Takes what the torrent and the workers have queued.
@@ -194,6 +198,10 @@ impl Connection {
 
     /// One read of as much as the limit allows.
     fn read(&mut self, cx: &mut Context<'_>) -> Step {
+        if self.reader.has_more() {
+            self.report.payload_bytes += self.reader.advance(0, &mut self.report.items)?;
+            return Ok(Turn::Again);
+        }
         if self.stream.poll_read_ready(cx).map_err(lost)?.is_pending() {
             return Ok(Turn::Wait);
         }
@@ -286,3 +294,6 @@ fn lost(error: io::Error) -> CloseReason {
         _ => CloseReason::Lost,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -106,20 +106,21 @@ impl TorrentTask {
         if !peers.is_empty() {
             self.face.order(|orders| orders.peers.extend(peers));
         }
-        if let Some(link) = self.link.as_ref().filter(|link| !link.peers().is_empty()) {
+        if let Some(link) = self.terms.link.as_ref().filter(|link| !link.peers().is_empty()) {
             let look_up = look_up(self.face.clone(), link.peers().to_vec());
             self.shared.tasks.spawn("look up peers", look_up);
         }
     }
 
     pub(super) fn on_done(&mut self, now: Moment, done: Done) {
-        self.jobs -= 1;
         match done {
             Done::Stored { piece, stored } => self.on_stored(now, piece, stored),
             Done::Parsed(Some(metainfo)) => self.open(metainfo),
             Done::Parsed(None) => self.feed(now, Input::MetadataRefused),
             Done::Opened(Ok(opened)) => self.on_opened(now, opened),
-            Done::Checked { pieces, states: Ok(states) } => self.on_checked(pieces, &states),
+            Done::Checked { pieces, states: Ok(states) } => {
+                self.on_checked(now, pieces, &states);
+            }
             Done::Settled(Ok(())) => self.on_settled(now),
             Done::Selected(Ok(())) => {}
             Done::Finished(Ok(())) => self.on_finished(now),
@@ -141,11 +142,11 @@ impl TorrentTask {
     }
 
     fn open(&mut self, metainfo: Arc<Metainfo>) {
-        if let (Selection::All, Some(link)) = (&self.selection, &self.link) {
-            self.selection = selection_of(link, &metainfo);
+        if let (Selection::All, Some(link)) = (&self.terms.selection, &self.terms.link) {
+            self.terms.selection = selection_of(link, &metainfo);
         }
-        let (mode, selection) = (self.mode.clone(), self.selection.clone());
-        let overwrite = self.overwrite;
+        let (mode, selection) = (self.terms.mode.clone(), self.terms.selection.clone());
+        let overwrite = self.terms.overwrite;
         self.background(
             move || open(&mode, metainfo, &selection, overwrite),
             |opened| Done::Opened(flatten(opened)),
@@ -155,7 +156,7 @@ impl TorrentTask {
     fn on_opened(&mut self, now: Moment, opened: Opened) {
         let Opened { metainfo, storage } = opened;
         let geometry = *metainfo.geometry();
-        let progress = Arc::new(Progress::new(metainfo.clone(), &self.selection));
+        let progress = Arc::new(Progress::new(metainfo.clone(), &self.terms.selection));
         // Only ever set here, and metadata comes once.
         let _ = self.face.progress.set(progress.clone());
         for link in self.links.values() {
@@ -167,31 +168,31 @@ impl TorrentTask {
         self.face.advance(|status| status.metainfo = Some(metainfo.clone()));
         self.face.tell(Event::Metadata(metainfo.clone()));
         self.feed(now, Input::Metainfo(metainfo));
-        if matches!(self.mode, Mode::Seed { verified: true, .. }) {
-            self.trust_all();
+        if matches!(self.terms.mode, Mode::Seed { verified: true, .. }) {
+            self.trust_all(now);
         } else {
             self.check_more();
         }
     }
 
     /// The caller has hashed the content a moment ago.
-    fn trust_all(&mut self) {
+    fn trust_all(&mut self, now: Moment) {
         let Some(content) = &mut self.content else { return };
         content.check = Check::new(0);
         content.check.good = Bitfield::all(content.geometry.piece_count());
-        self.settle();
+        self.settle(now);
     }
 
     /// Keeps the workers busy with what is left to check.
     fn check_more(&mut self) {
         let limit = self.shared.worker_count * CHECKS_PER_WORKER;
         while let Some(job) = self.next_check(limit) {
-            self.submit(job);
+            self.jobs.push(job);
         }
     }
 
     fn next_check(&mut self, limit: usize) -> Option<Job> {
-        let report = self.reporter();
+        let report = self.jobs.reporter();
         let Content { metainfo, geometry, storage, check, .. } = self.content.as_mut()?;
         let count = (CHECK_BYTES / geometry.piece_length()).max(1);
         let end = check.next.saturating_add(count).min(geometry.piece_count());
@@ -214,7 +215,7 @@ impl TorrentTask {
         }))
     }
 
-    fn on_checked(&mut self, pieces: Range<u32>, states: &[PieceState]) {
+    fn on_checked(&mut self, now: Moment, pieces: Range<u32>, states: &[PieceState]) {
         let Some(Content { geometry, check, .. }) = &mut self.content else { return };
         check.running -= 1;
         for (piece, state) in pieces.zip(states) {
@@ -227,17 +228,16 @@ impl TorrentTask {
         self.face.checked_pieces.store(done, Ordering::Relaxed);
         self.face.tell(Event::Checking { done, total });
         if done == total {
-            self.settle();
+            self.settle(now);
         } else {
             self.check_more();
         }
     }
 
     /// What is on the disk is known: lets the storage act on it before anything is written.
-    fn settle(&mut self) {
+    fn settle(&mut self, now: Moment) {
         let Some(content) = &self.content else { return };
-        if matches!(self.mode, Mode::Seed { .. }) {
-            let now = self.shared.clock.now();
+        if matches!(self.terms.mode, Mode::Seed { .. }) {
             return self.on_settled(now);
         }
         let (storage, good) = (content.storage.clone(), content.check.good.clone());
@@ -252,7 +252,7 @@ impl TorrentTask {
         let have = std::mem::take(&mut content.check.good);
         let count = have.count();
         // A seed writes nothing, so it wants nothing but what it has.
-        let wanted = match self.mode {
+        let wanted = match self.terms.mode {
             Mode::Fetch { .. } => content.progress.wanted_pieces(),
             Mode::Seed { .. } => have.clone(),
         };
@@ -269,12 +269,12 @@ impl TorrentTask {
 
     /// Another choice of files.
     pub(super) fn on_selection(&mut self, now: Moment, selection: Selection) {
-        self.selection = selection;
+        self.terms.selection = selection;
         let Some(content) = &self.content else { return };
-        if matches!(self.mode, Mode::Seed { .. }) {
+        if matches!(self.terms.mode, Mode::Seed { .. }) {
             return;
         }
-        content.progress.select(&self.selection);
+        content.progress.select(&self.terms.selection);
         let wanted = content.progress.wanted_pieces();
         let (storage, progress) = (content.storage.clone(), content.progress.clone());
         self.background(
@@ -288,10 +288,9 @@ impl TorrentTask {
     }
 
     /// Everything wanted is here: forces it to the disk and gives it its final name.
-    pub(super) fn finish(&mut self) {
+    pub(super) fn finish(&mut self, now: Moment) {
         let Some(content) = &self.content else { return };
-        if matches!(self.mode, Mode::Seed { .. }) {
-            let now = self.shared.clock.now();
+        if matches!(self.terms.mode, Mode::Seed { .. }) {
             return self.on_finished(now);
         }
         let storage = content.storage.clone();
@@ -302,7 +301,7 @@ impl TorrentTask {
     }
 
     /// Counts a piece that is verified and written.
-    pub(super) fn count_piece(&mut self, piece: PieceIndex) {
+    pub(super) fn count_piece(&self, piece: PieceIndex) {
         let Some(content) = &self.content else { return };
         for file in content.progress.add_piece(piece) {
             self.face.tell(Event::FileDone { file });
@@ -315,8 +314,8 @@ impl TorrentTask {
         work: impl FnOnce() -> T + Send + 'static,
         done: impl FnOnce(Result<T, JobPanicked>) -> Done + Send + 'static,
     ) {
-        let report = self.reporter();
-        self.submit(Job::new(Kind::Background, work, move |result| report(done(result))));
+        let report = self.jobs.reporter();
+        self.jobs.push(Job::new(Kind::Background, work, move |result| report(done(result))));
     }
 
     /// Stops the torrent on an error of this machine.

@@ -25,17 +25,17 @@ struct Run {
 }
 
 impl TorrentTask {
-    /// Has the workers read what this turn decided to serve.
-    pub(super) fn submit_serves(&mut self) {
+    /// Puts the reads for what this turn decided to serve in line.
+    pub(super) fn line_up_serves(&mut self) {
         let mut serves = std::mem::take(&mut self.serves);
         for run in runs(serves.drain(..)) {
-            self.submit_run(run);
+            self.line_up_run(run);
         }
         // Keeps its capacity for the next turn.
         self.serves = serves;
     }
 
-    fn submit_run(&mut self, run: Run) {
+    fn line_up_run(&mut self, run: Run) {
         let (Some(content), Some(link)) = (&self.content, self.links.get(&run.peer)) else {
             return;
         };
@@ -47,7 +47,7 @@ impl TorrentTask {
             pool: self.shared.pool.clone(),
         };
         let outbox = link.outbox.clone();
-        self.submit(read.job(move |blocks| deliver(&outbox, run.spans, blocks)));
+        self.jobs.push(read.job(move |blocks| deliver(&outbox, run.spans, blocks)));
     }
 }
 

@@ -14,9 +14,9 @@ use std::time::Duration;
 const SHOW_BUSY: Duration = Duration::from_millis(250);
 
 impl TorrentTask {
-    /// Renews the snapshot when it is old.
+    /// Renews the snapshot when it is old; without a peer there may be no later turn to do it.
     pub(super) fn show(&mut self, now: Moment) {
-        if now.since(self.shown) >= SHOW_BUSY {
+        if self.links.is_empty() || now.since(self.shown) >= SHOW_BUSY {
             self.show_now(now);
         }
     }
@@ -90,7 +90,7 @@ impl TorrentTask {
     }
 
     /// A job reports after the torrent was told to stop: only what it wrote matters.
-    pub(super) fn on_last_done(&mut self, done: Done) {
+    pub(super) fn on_last_done(&self, done: Done) {
         if let Done::Stored {
             stored: Ok(Stored { outcome: StoreOutcome::NotWritten(error), .. }),
             ..
