@@ -319,14 +319,22 @@ impl Swarms {
     }
 
     /// Chooses the peers to name: those the caller has a use for, of its own family first.
+    ///
+    /// Who says it fetches nothing is told of everybody when nobody fetches: clients that have
+    /// only a magnet link announce `left=0` before they know how much there is to fetch.
     fn pick(&mut self, visit: &Visit<'_>, caller: SocketAddr, peers: &mut Vec<SocketAddr>) {
-        let want = wanted(visit);
+        let before = peers.len();
+        let partners = Role::of(visit.announce).partners();
+        self.pick_of(visit, Party { caller, host: visit.channel.host(), partners }, peers);
+        if peers.len() == before {
+            let partners = Role::Leech.partners();
+            self.pick_of(visit, Party { caller, host: visit.channel.host(), partners }, peers);
+        }
+    }
+
+    fn pick_of(&mut self, visit: &Visit<'_>, party: Party, peers: &mut Vec<SocketAddr>) {
+        let (want, caller) = (wanted(visit), party.caller);
         let Some(swarm) = self.map.get(&visit.announce.info_hash) else { return };
-        let party = Party {
-            caller,
-            host: visit.channel.host(),
-            partners: Role::of(visit.announce).partners(),
-        };
         let rng = &mut self.rng;
         let both = matches!(visit.channel, Channel::Http { .. });
         if caller.is_ipv4() {

@@ -267,6 +267,17 @@ fn who_fetches_nothing_is_told_of_those_who_fetch() {
     assert_eq!((entry.complete, entry.incomplete, entry.downloaders), (2, 4, 2));
 }
 
+/// A client that has only a magnet link may announce `left=0`: rqbit 9.1 does.
+#[test]
+fn where_nobody_fetches_even_a_seed_is_told_of_the_seeds() {
+    let mut world = World::new();
+    world.udp("1.1.1.1:1", seed);
+    world.udp("2.2.2.2:1", seed);
+    assert_eq!(world.named, ["1.1.1.1:1".parse().unwrap()]);
+    world.over(HTTP, "3.3.3.3:1", seed);
+    assert_eq!(world.named.len(), 2);
+}
+
 /// BEP 15 and BEP 7: UDP names the caller's family, HTTP both, its own first.
 #[test]
 fn families_are_mixed_over_http_only() {
@@ -507,11 +518,15 @@ proptest! {
                     prop_assert_eq!(reply.counts.complete as usize, seeds);
                     prop_assert_eq!(reply.counts.incomplete as usize, here().count() - seeds);
                     let fetches_nothing = left == 0 || is_paused;
-                    let expected: BTreeSet<SocketAddr> = here()
-                        .filter(|(_, (is_seed, paused, _))| !fetches_nothing || !(*is_seed || *paused))
-                        .map(|((_, other), _)| *other)
-                        .filter(|other| *other != peer && event != AnnounceEvent::Stopped)
-                        .collect();
+                    let told = |of_all: bool| -> BTreeSet<SocketAddr> {
+                        here()
+                            .filter(|(_, (is_seed, paused, _))| of_all || !(*is_seed || *paused))
+                            .map(|((_, other), _)| *other)
+                            .filter(|other| *other != peer && event != AnnounceEvent::Stopped)
+                            .collect()
+                    };
+                    let useful = told(!fetches_nothing);
+                    let expected = if useful.is_empty() { told(true) } else { useful };
                     let named: BTreeSet<SocketAddr> = world.named.iter().copied().collect();
                     prop_assert_eq!(named, expected);
                 }
