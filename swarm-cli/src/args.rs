@@ -24,7 +24,6 @@ use crate::units;
     version,
     propagate_version = true,
     max_term_width = 100,
-    disable_help_subcommand = true,
     arg_required_else_help = true,
     after_help = AFTER_HELP
 )]

@@ -30,7 +30,7 @@ fn page() -> std::io::Result<Vec<u8>> {
     whole.render_name_section(&mut page)?;
     whole.render_synopsis_section(&mut page)?;
     whole.render_description_section(&mut page)?;
-    for inner in cli.get_subcommands().filter(|inner| !inner.is_hide_set()) {
+    for inner in cli.get_subcommands().filter(|inner| inner.get_name() != "help") {
         let man = Man::new(inner.clone());
         let mut sections = Vec::new();
         man.render_synopsis_section(&mut sections)?;
