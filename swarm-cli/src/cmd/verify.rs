@@ -5,9 +5,9 @@
 
 use std::ops::Range;
 
+use swarm_core::FsStorage;
 use swarm_core::data::check::{self, PieceState, ScanError};
 use swarm_core::metainfo::Metainfo;
-use swarm_core::storage::FsStorage;
 use swarm_core::types::{FileIndex, Untrusted};
 
 use super::hash::{self, Gauge};
