@@ -18,9 +18,9 @@ mod watch;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use swarm_core::session::Event;
+use swarm_core::session::{Event, TorrentEvent};
 use swarm_core::types::Untrusted;
-use swarm_core::{Error, Session, proto};
+use swarm_core::{Error, Session};
 
 use crate::args::{Command, ShowArgs};
 use crate::clock::Clock;
@@ -212,7 +212,7 @@ fn note_of(watched: &Watched, event: Event) -> Option<Note> {
             let file = metainfo.files().get(file.as_usize())?;
             Note::FileDone { info_hash, path: file.path.join("/"), length: file.length }
         }
-        Event::Torrent(proto::Event::PeerBanned { addr }) => Note::PeerBanned { info_hash, addr },
+        Event::Torrent(TorrentEvent::PeerBanned { addr }) => Note::PeerBanned { info_hash, addr },
         Event::Tracker { url, result: Err(why) } => {
             Note::Trouble { info_hash, message: format!("tracker {url}: {why}") }
         }
