@@ -29,7 +29,7 @@ pub use session::{
 };
 
 pub use metainfo::{Magnet, Metainfo};
-pub use storage::FsStorage;
+pub use storage::{FsStorage, MemStorage, Storage, StorageError};
 pub use types::{InfoHash, InfoHashes, PeerId};
 
 /// The README's example compiles.

@@ -191,7 +191,8 @@ impl Ledger {
 
     /// BEP 3 and 6: what we have is said first and once.
     fn opens(&mut self, message: &Message) -> Verdict {
-        let opening = matches!(message, Message::Bitfield(_) | Message::HaveAll | Message::HaveNone);
+        let opening =
+            matches!(message, Message::Bitfield(_) | Message::HaveAll | Message::HaveNone);
         match (opening, &self.said) {
             (true, Said::Opening) => Err(format!("{message:?} is only good as first message")),
             (false, Said::Nothing) if self.fast => {
@@ -242,7 +243,6 @@ impl Ledger {
         }
         Ok(())
     }
-
 }
 
 impl Holdings {

@@ -18,7 +18,7 @@ mod watch;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use swarm_core::session::{CoreEvent, Event};
+use swarm_core::session::{Event, TorrentEvent};
 use swarm_core::types::Untrusted;
 use swarm_core::{Error, Session};
 
@@ -213,7 +213,7 @@ fn note_of(watched: &Watched, event: Event) -> Option<Note> {
             let file = metainfo.files().get(file.as_usize())?;
             Note::FileDone { info_hash, path: file.path.join("/"), length: file.length }
         }
-        Event::Torrent(CoreEvent::PeerBanned { addr }) => Note::PeerBanned { info_hash, addr },
+        Event::Torrent(TorrentEvent::PeerBanned { addr }) => Note::PeerBanned { info_hash, addr },
         Event::Tracker { url, result: Err(why) } => {
             Note::Trouble { info_hash, message: format!("tracker {url}: {why}") }
         }

@@ -20,7 +20,7 @@ pub use event::{Event, EventStream};
 pub use handle::{Completed, TorrentHandle};
 pub use stats::{DialReport, FileStats, PeerStats, SourceReport, TorrentStats};
 
-pub use crate::proto::event::{Event as CoreEvent, Phase};
+pub use crate::proto::event::{Event as TorrentEvent, Phase};
 
 use crate::engine::gate::Gate;
 use crate::engine::shared::{Entry, Shared};
