@@ -56,6 +56,7 @@ pub(super) enum Conduct {
 }
 
 /// A host of the world.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts of a simulated machine")]
 #[derive(Debug)]
 pub(super) struct Host {
     pub(super) addr: SocketAddr,
