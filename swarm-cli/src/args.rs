@@ -24,7 +24,6 @@ use crate::units;
     version,
     propagate_version = true,
     max_term_width = 100,
-    disable_help_subcommand = true,
     arg_required_else_help = true,
     after_help = AFTER_HELP
 )]
@@ -58,7 +57,10 @@ pub(crate) fn parse() -> Result<Command, Code> {
             _ => Code::Usage,
         };
         match error.print() {
-            Err(error) if code == Code::Done => crate::exit::Failure::stdout(&error).code(),
+            // Help that cannot be written; a reader that has read enough is no failure.
+            Err(error) if code == Code::Done && error.kind() != std::io::ErrorKind::BrokenPipe => {
+                crate::exit::Failure::stdout(&error).code()
+            }
             _ => code,
         }
     })

@@ -54,6 +54,9 @@ pub(crate) struct Dials {
     pub(crate) failed: Vec<(String, u64)>,
 }
 
+/// Sources named one by one while waiting; the full report names all.
+const SOURCES_SHOWN: usize = 4;
+
 impl Diagnosis {
     pub(crate) fn of(stats: &TorrentStats) -> Self {
         let sources = stats.sources.iter().map(|source| Source {
@@ -90,24 +93,32 @@ impl Diagnosis {
             && self.connected == 0
     }
 
-    /// The one line shown while waiting.
-    pub(crate) fn line(&self) -> String {
+    /// What is shown while waiting: the verdict, then each source.
+    pub(crate) fn lines(&self) -> Vec<String> {
         if self.sources.is_empty() && self.connected == 0 {
-            return "no way to find a peer: no tracker and no peer is named; \
-                    try --peer HOST:PORT or --tracker URL"
-                .to_owned();
+            return vec![
+                "no way to find a peer: no tracker and no peer is named; \
+                 try --peer HOST:PORT or --tracker URL"
+                    .to_owned(),
+            ];
         }
-        let mut parts = vec![self.verdict()];
-        for source in self.sources.iter().filter(|_| self.connected == 0).take(3) {
-            parts.push(source.short());
+        let mut lines = vec![self.verdict()];
+        if self.connected > 0 {
+            return lines;
         }
-        if self.sources.len() > 3 && self.connected == 0 {
-            parts.push(format!("{} more sources", self.sources.len() - 3));
+        if let (Some(first), true) = (lines.first_mut(), self.dials.tried > 0) {
+            let _ = write!(first, ": {}", self.dials.text());
         }
-        if self.connected == 0 && self.dials.tried > 0 {
-            parts.push(self.dials.text());
+        lines.extend(self.sources.iter().take(SOURCES_SHOWN).map(Source::short));
+        if self.sources.len() > SOURCES_SHOWN {
+            lines.push(format!("{} more sources", self.sources.len() - SOURCES_SHOWN));
         }
-        parts.join("; ")
+        lines
+    }
+
+    /// [`Self::lines`] in one, for logs.
+    pub(crate) fn line(&self) -> String {
+        self.lines().join("; ")
     }
 
     /// Everything known, over several lines.
@@ -143,7 +154,10 @@ impl Diagnosis {
         let all_failed =
             self.sources.iter().all(|source| matches!(source.state, Answer::Failed(_)));
         match (self.sources.is_empty(), self.connected) {
-            (true, 0) => Some("name a peer with --peer HOST:PORT or a tracker with --tracker URL"),
+            (true, 0) => Some(
+                "name a peer with --peer HOST:PORT or a tracker with --tracker URL; \
+                 a shell cuts a link at & unless it is in single quotes",
+            ),
             (false, 0) if refused => Some("is the seed still running, and on that port?"),
             (false, 0) if all_failed => Some("is this machine on the network that the link means?"),
             _ => None,
@@ -188,7 +202,7 @@ mod tests {
         let line = Diagnosis::default().line();
         assert!(line.contains("--peer HOST:PORT"), "{line}");
         let report = Diagnosis::default().report();
-        assert!(report.ends_with("a tracker with --tracker URL"), "{report}");
+        assert!(report.contains("a tracker with --tracker URL"), "{report}");
     }
 
     #[test]
@@ -215,8 +229,8 @@ mod tests {
         );
         assert_eq!(
             diagnosis.line(),
-            "no peers; http://a/announce: 2 peers; udp://b: timed out\\u{1b}[1m; \
-             given: no answer yet; 3 dials, 0 connected, 2 connection refused, 1 timed out"
+            "no peers: 3 dials, 0 connected, 2 connection refused, 1 timed out; \
+             http://a/announce: 2 peers; udp://b: timed out\\u{1b}[1m; given: no answer yet"
         );
     }
 

@@ -32,7 +32,6 @@ impl Link {
             let magnet = Magnet::parse(text);
             return magnet.map(|magnet| Self::Magnet(Box::new(magnet))).map_err(|error| {
                 Failure::new(Code::BadTorrent, format!("bad link {}: {error}", shown(text)))
-                    .hint("put the link in single quotes: the shell cuts it at each &")
             });
         }
         if starts_with_ignore_case(text, "http://") || starts_with_ignore_case(text, "https://") {
@@ -50,6 +49,19 @@ impl Link {
         }
         let why = "no such file, and neither a magnet link, a URL nor an info hash";
         Err(Failure::new(Code::BadTorrent, format!("bad link {}: {why}", shown(text))))
+    }
+}
+
+impl Link {
+    /// What to call it while nothing else is known. Untrusted.
+    pub(crate) fn label(&self) -> String {
+        match self {
+            Self::Magnet(magnet) => {
+                magnet.name().map_or_else(|| magnet.hashes().wire().to_string(), str::to_owned)
+            }
+            Self::File(path) => path.to_string_lossy().into_owned(),
+            Self::Url(url) => url.clone(),
+        }
     }
 }
 

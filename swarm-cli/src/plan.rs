@@ -22,7 +22,7 @@ pub(crate) const LOG_VARIABLE: &str = "SWARM_LOG";
 /// Links read from standard input, bytes: a list of 100,000 long magnets.
 const LIST_BYTES_MAX: u64 = 64 << 20;
 /// Goodbyes to trackers take at most this long, so that Ctrl-C ends within a second.
-const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(600);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// How a session finds and treats peers.
 #[derive(Clone, Debug)]

@@ -29,4 +29,10 @@ pub use session::{
 };
 
 pub use metainfo::{Magnet, Metainfo};
+pub use storage::{FsStorage, MemStorage, Storage, StorageError};
 pub use types::{InfoHash, InfoHashes, PeerId};
+
+/// The README's example compiles.
+#[cfg(all(doctest, feature = "engine"))]
+#[doc = include_str!("../../README.md")]
+struct Readme;

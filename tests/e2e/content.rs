@@ -96,8 +96,7 @@ async fn a_magnet_with_nothing_but_a_peer_is_enough() {
     assert!(metainfo.info_bytes().len() > 32 * 1024);
     let (giver, taker) = (session().await, session().await);
     seed(&giver, &metainfo, &tree.write(there.path())).await;
-    let link =
-        format!("magnet:?xt=urn:btih:{}&x.pe={}", metainfo.hashes().wire(), address(&giver));
+    let link = format!("magnet:?xt=urn:btih:{}&x.pe={}", metainfo.hashes().wire(), address(&giver));
     let magnet: Magnet = link.parse().expect("a magnet");
     let handle = taker.add(AddTorrent::fetch_magnet(magnet, here.path())).await.unwrap();
     let learnt = within("metadata", handle.metadata()).await.unwrap();

@@ -46,9 +46,11 @@ async fn waiting_ends_when_the_torrent_is_removed_or_the_session_ends() {
     let first = taker.add(AddTorrent::fetch(first, here.path())).await.unwrap();
     let second = taker.add(AddTorrent::fetch(second, here.path())).await.unwrap();
     let removed = first.clone();
-    let (ended, ()) = within("removal", async { tokio::join!(first.completed(), removed.remove()) }).await;
+    let (ended, ()) =
+        within("removal", async { tokio::join!(first.completed(), removed.remove()) }).await;
     assert!(matches!(ended, Err(Error::Stopped)), "{ended:?}");
-    let (ended, ()) = within("shutdown", async { tokio::join!(second.completed(), taker.shutdown()) }).await;
+    let (ended, ()) =
+        within("shutdown", async { tokio::join!(second.completed(), taker.shutdown()) }).await;
     assert!(matches!(ended, Err(Error::Stopped)), "{ended:?}");
     // And it goes on ending for whoever asks later.
     let ended = within("a late question", second.completed()).await;
@@ -61,7 +63,10 @@ async fn a_port_in_use_is_named() {
     let mut config = Config::default();
     config.listen = vec![address(&first)];
     let second = Session::builder().config(config).build().await;
-    assert!(matches!(&second, Err(Error::Bind { addr, .. }) if *addr == address(&first)), "{second:?}");
+    assert!(
+        matches!(&second, Err(Error::Bind { addr, .. }) if *addr == address(&first)),
+        "{second:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

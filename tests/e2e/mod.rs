@@ -10,9 +10,9 @@ mod process;
 mod swarm;
 
 use crate::support::within;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::io::Write as _;
 use std::sync::{Arc, Once};
 use swarm_core::session::Completed;
 use swarm_core::{AddTorrent, Config, Metainfo, Session, TorrentHandle};

@@ -1,8 +1,8 @@
 //! The binary as a process: killed, stopped, and started again.
 
 use super::{address, seed, session_with};
-use crate::support::binary::{Running, command, run};
 use crate::support::Tree;
+use crate::support::binary::{Running, command, run};
 use std::fs;
 use tempfile::tempdir;
 
@@ -58,7 +58,8 @@ fn seed_and_the_line_it_prints_are_enough() {
     let link = line.split('\'').nth(1).expect("the link is in quotes").to_owned();
 
     let mut fetch = command(here.path());
-    let done = run(fetch.args(["fetch", "--no-lsd", "--listen", "127.0.0.1:0", "-o", "out"]).arg(link));
+    let done =
+        run(fetch.args(["fetch", "--no-lsd", "--listen", "127.0.0.1:0", "-o", "out"]).arg(link));
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     tree.assert_lies_in(&here.path().join("out"));
 

@@ -130,9 +130,19 @@ async fn a_seed_that_dials_serves_as_well() {
     tree.assert_lies_in(here.path());
 }
 
+/// Bytes a second up and down.
+type Limits = (Option<u64>, Option<u64>);
+
+async fn limited((up, down): Limits) -> Session {
+    let limits = move |config: &mut swarm_core::Config| {
+        config.up_limit = up;
+        config.down_limit = down;
+    };
+    session_with("127.0.0.1:0", limits).await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn limits_hold_in_either_direction_and_on_either_level() {
-    type Limits = (Option<u64>, Option<u64>);
     const RATE: Option<u64> = Some(500_000);
     let there = tempdir().unwrap();
     let tree = Tree::file("limited", 750_000);
@@ -146,12 +156,6 @@ async fn limits_hold_in_either_direction_and_on_either_level() {
     let runs = cases.map(|(name, giving, taking, torrent)| {
         let (metainfo, content) = (metainfo.clone(), content.clone());
         async move {
-            let limited = |(up, down): Limits| {
-                session_with("127.0.0.1:0", move |config| {
-                    config.up_limit = up;
-                    config.down_limit = down;
-                })
-            };
             let (giver, taker) = (limited(giving).await, limited(taking).await);
             seed(&giver, &metainfo, &content).await;
             let here = tempdir().unwrap();

@@ -22,7 +22,8 @@ impl Content {
     pub(super) fn new(total: u64, piece_length: u32) -> Self {
         let count = total.div_ceil(u64::from(piece_length));
         let mut info =
-            format!("d6:lengthi{total}e4:name3:sim12:piece lengthi{piece_length}e6:pieces").into_bytes();
+            format!("d6:lengthi{total}e4:name3:sim12:piece lengthi{piece_length}e6:pieces")
+                .into_bytes();
         info.extend_from_slice(format!("{}:", count * 20).as_bytes());
         for piece in 0..count {
             info.extend_from_slice(&Sha1::digest(piece.to_be_bytes()));
@@ -30,7 +31,8 @@ impl Content {
         info.push(b'e');
         let info = Bytes::from(info);
         let info_hash = InfoHash::new(Sha1::digest(&info).into());
-        let metainfo = Metainfo::from_info(info.clone(), &InfoHashes::v1(info_hash)).expect("a valid info dictionary");
+        let metainfo = Metainfo::from_info(info.clone(), &InfoHashes::v1(info_hash))
+            .expect("a valid info dictionary");
         Self { metainfo: Arc::new(metainfo), info_hash, info }
     }
 

@@ -56,6 +56,7 @@ pub(super) enum Conduct {
 }
 
 /// A host of the world.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts of a simulated machine")]
 #[derive(Debug)]
 pub(super) struct Host {
     pub(super) addr: SocketAddr,
@@ -187,7 +188,12 @@ impl Host {
     }
 
     /// Keeps a block; objects to a second copy.
-    pub(super) fn keep(&mut self, content: &Content, span: Span, token: Token) -> Result<(), String> {
+    pub(super) fn keep(
+        &mut self,
+        content: &Content,
+        span: Span,
+        token: Token,
+    ) -> Result<(), String> {
         let geometry = content.geometry();
         let block = geometry.block_of(span).ok_or_else(|| format!("keeps {span:?}, no block"))?;
         if self.have.contains(span.piece) {

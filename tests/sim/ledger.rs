@@ -10,6 +10,7 @@ use swarm_core::types::{Bitfield, PieceIndex, Span};
 use swarm_core::wire::Message;
 
 /// What one end has said and heard.
+#[expect(clippy::struct_excessive_bools, reason = "the four bits of BEP 3, kept apart on purpose")]
 #[derive(Debug)]
 pub(super) struct Ledger {
     /// Both sides speak BEP 6.
@@ -98,10 +99,8 @@ impl Ledger {
                     self.due.remove(span);
                 }
             }
-            Message::Reject(span) => {
-                if !take(&mut self.asked, *span) {
-                    return Err(format!("reject of {span:?}, which was not asked for"));
-                }
+            Message::Reject(span) if !take(&mut self.asked, *span) => {
+                return Err(format!("reject of {span:?}, which was not asked for"));
             }
             Message::AllowedFast(piece) => {
                 self.fast_given.insert(*piece);
@@ -152,11 +151,9 @@ impl Ledger {
                 // A bounded core may reject or drop beyond its bound, so nothing is asserted here.
                 *self.asked.entry(*span).or_default() += 1;
             }
-            Message::Cancel(span) => {
-                // The core answers it (BEP 6) or forgets it (BEP 3).
-                if !self.fast {
-                    self.asked.remove(span);
-                }
+            // The core answers it (BEP 6) or forgets it (BEP 3).
+            Message::Cancel(span) if !self.fast => {
+                self.asked.remove(span);
             }
             _ => {}
         }
@@ -191,7 +188,8 @@ impl Ledger {
 
     /// BEP 3 and 6: what we have is said first and once.
     fn opens(&mut self, message: &Message) -> Verdict {
-        let opening = matches!(message, Message::Bitfield(_) | Message::HaveAll | Message::HaveNone);
+        let opening =
+            matches!(message, Message::Bitfield(_) | Message::HaveAll | Message::HaveNone);
         match (opening, &self.said) {
             (true, Said::Opening) => Err(format!("{message:?} is only good as first message")),
             (false, Said::Nothing) if self.fast => {
@@ -242,7 +240,6 @@ impl Ledger {
         }
         Ok(())
     }
-
 }
 
 impl Holdings {

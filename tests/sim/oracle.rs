@@ -53,8 +53,9 @@ pub(super) fn check_claim(have: &Bitfield, message: &Message) -> Verdict {
     let honest = match message {
         Message::Have(piece) => have.contains(*piece),
         Message::HaveAll => have.is_all() && !have.is_empty(),
-        Message::Bitfield(bits) => Bitfield::from_wire(bits, have.len())
-            .is_ok_and(|claimed| !claimed.has_any_not_in(have)),
+        Message::Bitfield(bits) => {
+            Bitfield::from_wire(bits, have.len()).is_ok_and(|claimed| !claimed.has_any_not_in(have))
+        }
         _ => true,
     };
     if honest { Ok(()) } else { Err(format!("have-implies-hash: {message:?}")) }

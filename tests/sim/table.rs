@@ -38,7 +38,8 @@ fn the_table_of_completion_times_stands() {
     for shape in SHAPES {
         for peers in CROWDS {
             let (middle, last, sent) = run(shape, *peers);
-            writeln!(table, "{:22}{peers:>6}{middle:>8.2}{last:>8.2}{sent:>8.2}", shape.name).unwrap();
+            writeln!(table, "{:22}{peers:>6}{middle:>8.2}{last:>8.2}{sent:>8.2}", shape.name)
+                .unwrap();
         }
     }
     println!("{table}");

@@ -14,9 +14,7 @@ use super::trace::Trace;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
-use swarm_core::proto::input::{
-    CloseReason, DialError, Direction, Reserved, Source, Verification,
-};
+use swarm_core::proto::input::{CloseReason, DialError, Direction, Reserved, Source, Verification};
 use swarm_core::proto::torrent::{Config, Params, Torrent};
 use swarm_core::proto::{Event, Input, Output, PeerKey, output::Disposition};
 use swarm_core::types::{Bitfield, Moment, PeerId, PieceIndex};
@@ -199,7 +197,8 @@ impl World {
 
     /// Runs until the hosts have all they want; fails the test when that takes over `limit`.
     pub(super) fn finish(&mut self, hosts: &[usize], limit: Duration) {
-        let ended = self.run_until(limit, |world| hosts.iter().all(|h| world.hosts[*h].is_complete()));
+        let ended =
+            self.run_until(limit, |world| hosts.iter().all(|h| world.hosts[*h].is_complete()));
         let missing: Vec<(usize, u32)> = hosts
             .iter()
             .filter(|host| !self.hosts[**host].is_complete())
@@ -568,10 +567,8 @@ impl World {
         let Some(peer) = self.hosts[host].peers.remove(&key) else {
             return Err(format!("disconnects {key:?}, which is gone"));
         };
-        let blamed = matches!(
-            why,
-            CloseReason::Banned | CloseReason::Misbehaved | CloseReason::Malformed
-        );
+        let blamed =
+            matches!(why, CloseReason::Banned | CloseReason::Misbehaved | CloseReason::Malformed);
         let liar = matches!(self.hosts[peer.remote].spec.conduct, Conduct::Liar { .. });
         if blamed && !liar {
             return Err(format!("honest-not-banned: closes on #{} as {why:?}", peer.remote));

@@ -61,9 +61,34 @@ impl TrackerEvents {
         }
     }
 
-    /// Events lost so far because they were not taken fast enough.
-    #[must_use]
-    pub const fn missed(&self) -> u64 {
-        self.missed
+    /// Events lost since the last call because they were not taken fast enough.
+    pub const fn take_missed(&mut self) -> u64 {
+        std::mem::replace(&mut self.missed, 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_slow_listener_loses_the_oldest_and_learns_how_many() {
+        let (sender, receiver) = broadcast::channel(EVENT_QUEUE);
+        let mut events = TrackerEvents::new(receiver);
+        let event = |port| {
+            let (info_hash, peer) = (InfoHash::new([1; 20]), ([10, 0, 0, 1], port).into());
+            TrackerEvent::Left { info_hash, peer }
+        };
+        let queue = u16::try_from(EVENT_QUEUE).unwrap();
+        for port in 0..queue + 10 {
+            sender.send(event(port)).unwrap();
+        }
+        assert_eq!(events.next().await, Some(event(10)));
+        assert_eq!((events.take_missed(), events.take_missed()), (10, 0));
+        drop(sender);
+        for _ in 1..queue {
+            assert!(events.next().await.is_some());
+        }
+        assert_eq!(events.next().await, None);
     }
 }

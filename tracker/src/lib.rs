@@ -43,4 +43,5 @@ pub use config::TrackerConfig;
 pub use error::{Error, Protocol};
 pub use event::{TrackerEvent, TrackerEvents};
 pub use stats::TrackerStats;
+pub use swarm_core::wire::tracker::ScrapeEntry;
 pub use tracker::Tracker;

@@ -9,8 +9,15 @@ use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 use swarm_core::types::InfoHash;
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinHandle};
 
+/// Lines that may wait for a slow reader of stdout.
+const LINES_QUEUED: usize = 1024;
+/// How long the last lines may take.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 /// Names the log filter, in the syntax of `tracing-subscriber`.
 const LOG_VARIABLE: &str = "SWARM_LOG";
 
@@ -136,31 +143,31 @@ async fn serve(args: &TrackerArgs) -> Result<End, RunError> {
     }
     config.allowed = args.allow.as_deref().map(read_allowed).transpose()?;
     let tracker = Tracker::start(config).await?;
-    let mut events = tracker.events();
-    let written = write_start(&tracker, args.json).and_then(|()| io::stdout().flush());
-    let end = match written {
-        Ok(()) => watch(args, &tracker, &mut events, &mut signals).await?,
-        Err(error) => closed_pipe(error)?,
+    let events = args.json.then(|| tracker.events());
+    let mut output = Output::start();
+    output.tell(start_text(&tracker, args.json));
+    let end = watch(args, &tracker, events, &mut output, &mut signals).await?;
+    let last_words = async {
+        tracker.shutdown().await;
+        if args.json {
+            let missed = output.missed;
+            let done = json!({"v": 1, "event": "done", "missed": missed, "stats": tracker.stats()});
+            output.tell(done.to_string());
+        }
+        output.finish().await
     };
     tokio::select! {
-        () = tracker.shutdown() => {}
-        again = signals.stop() => return Ok(again),
+        written = last_words => Ok(written?.unwrap_or(end)),
+        again = signals.stop() => Ok(again),
     }
-    if args.json && end != End::ClosedPipe {
-        let done =
-            json!({"v": 1, "event": "done", "missed": events.missed(), "stats": tracker.stats()});
-        if let Err(error) = write_line(&done) {
-            return closed_pipe(error).map_err(RunError::from);
-        }
-    }
-    Ok(end)
 }
 
-/// Writes events and obeys signals until one says stop.
+/// Writes events and obeys signals until one says stop, or nobody reads any more.
 async fn watch(
     args: &TrackerArgs,
     tracker: &Tracker,
-    events: &mut TrackerEvents,
+    mut events: Option<TrackerEvents>,
+    output: &mut Output,
     signals: &mut Signals,
 ) -> Result<End, RunError> {
     loop {
@@ -169,20 +176,79 @@ async fn watch(
                 Signal::Stop(end) => return Ok(end),
                 Signal::Reload => reload(args, tracker),
             },
-            event = events.next(), if args.json => {
-                // The channel ends at shutdown, which is after this.
-                let Some(event) = event else { continue };
-                if let Err(error) = write_line(&event_json(&event)) {
-                    return Ok(closed_pipe(error)?);
-                }
+            written = &mut output.writer, if args.json => return Ok(closed(written)?),
+            event = next(&mut events) => {
+                output.tell(event_json(&event).to_string());
+                output.missed += events.as_mut().map_or(0, TrackerEvents::take_missed);
             }
         }
     }
 }
 
-/// A broken pipe is an end like any other; another error of stdout is not.
-fn closed_pipe(error: io::Error) -> io::Result<End> {
-    if error.kind() == io::ErrorKind::BrokenPipe { Ok(End::ClosedPipe) } else { Err(error) }
+/// The next event; never, when nobody asked for events.
+async fn next(events: &mut Option<TrackerEvents>) -> TrackerEvent {
+    let event = match events {
+        Some(events) => events.next().await,
+        None => None,
+    };
+    match event {
+        Some(event) => event,
+        // The channel ends at shutdown, which is after this.
+        None => std::future::pending().await,
+    }
+}
+
+/// Lines on their way to stdout. A thread of its own writes them: whoever reads slowly delays
+/// neither the tracker nor a signal, but misses lines.
+struct Output {
+    lines: mpsc::Sender<String>,
+    writer: JoinHandle<io::Result<()>>,
+    /// Lines that were not written.
+    missed: u64,
+}
+
+impl Output {
+    fn start() -> Self {
+        let (lines, mut queue) = mpsc::channel::<String>(LINES_QUEUED);
+        let writer = tokio::task::spawn_blocking(move || {
+            while let Some(line) = queue.blocking_recv() {
+                let mut stdout = io::stdout().lock();
+                writeln!(stdout, "{line}")?;
+                stdout.flush()?;
+            }
+            Ok(())
+        });
+        Self { lines, writer, missed: 0 }
+    }
+
+    fn tell(&mut self, line: String) {
+        if self.lines.try_send(line).is_err() {
+            self.missed += 1;
+        }
+    }
+
+    /// Waits a moment until all is written. Gives an end of its own when nobody reads.
+    async fn finish(self) -> io::Result<Option<End>> {
+        drop(self.lines);
+        if self.writer.is_finished() {
+            return Ok(None);
+        }
+        match tokio::time::timeout(LAST_WORDS, self.writer).await {
+            Ok(Ok(Err(error))) => closed(Ok(Err(error))).map(Some),
+            // Written, or not taken in time: the process ends as it was told to.
+            Ok(_) | Err(_) => Ok(None),
+        }
+    }
+}
+
+/// The writer has ended by itself: a broken pipe is an end like any other.
+fn closed(written: Result<io::Result<()>, JoinError>) -> io::Result<End> {
+    match written {
+        Ok(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(End::ClosedPipe),
+        Ok(Err(error)) => Err(error),
+        Ok(Ok(())) => Ok(End::ClosedPipe),
+        Err(error) => Err(io::Error::other(error)),
+    }
 }
 
 fn reload(args: &TrackerArgs, tracker: &Tracker) {
@@ -211,14 +277,15 @@ fn parse_allowed(text: &str) -> Result<BTreeSet<InfoHash>, usize> {
         .collect()
 }
 
-fn write_start(tracker: &Tracker, json: bool) -> io::Result<()> {
+/// What is written first: where it listens.
+fn start_text(tracker: &Tracker, json: bool) -> String {
     let (http, udp) = (tracker.http_addrs(), tracker.udp_addrs());
     if json {
-        return write_line(&json!({"v": 1, "event": "listening", "http": http, "udp": udp}));
+        return json!({"v": 1, "event": "listening", "http": http, "udp": udp}).to_string();
     }
-    let mut stdout = io::stdout().lock();
-    http.iter().try_for_each(|addr| writeln!(stdout, "http://{addr}/announce"))?;
-    udp.iter().try_for_each(|addr| writeln!(stdout, "udp://{addr}/announce"))
+    let http = http.iter().map(|addr| format!("http://{addr}/announce"));
+    let udp = udp.iter().map(|addr| format!("udp://{addr}/announce"));
+    http.chain(udp).collect::<Vec<_>>().join("\n")
 }
 
 fn write_line(line: &serde_json::Value) -> io::Result<()> {

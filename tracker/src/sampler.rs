@@ -114,6 +114,7 @@ mod tests {
         out
     }
 
+    /// DISCOVERY 3.1: numwant; 3.2 row 21: not the first N.
     #[test]
     fn a_sample_is_exact_and_never_repeats() {
         for (slots, eligible) in [(0, 0), (3, 1), (100, 25), (4000, 1000)] {

@@ -99,7 +99,7 @@ mod tests {
             hash[..4].copy_from_slice(&n.to_be_bytes());
             let announce = Announce::new(InfoHash::new(hash), PeerId::new([0; 20]), 1);
             let source = [10, 0, 0, 1].into();
-            let visit = Visit { announce: &announce, source, channel: Channel::Udp };
+            let visit = Visit { announce: &announce, source, channel: Channel::Udp { host: None } };
             store.announce(Moment::ZERO, &visit, &mut peers);
         }
     }

@@ -1,4 +1,4 @@
-//! The only spawner. Every task is told to stop and waited for on shutdown.
+//! The only spawner of a tracker's tasks. Every task is told to stop and waited for on shutdown.
 //!
 //! Not here: how many tasks there may be (`http::connections`).
 

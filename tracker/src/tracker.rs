@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use swarm_core::types::InfoHash;
+use swarm_core::wire::tracker::ScrapeEntry;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
 /// Every shard of the store is swept once in this time (LIMITS 5.2).
@@ -99,6 +100,13 @@ impl Tracker {
         self.inner.service.stats()
     }
 
+    /// The counts of one swarm; zeros when nobody is in it. They count from when the first of
+    /// its present peers joined: an empty swarm is forgotten.
+    #[must_use]
+    pub fn scrape(&self, info_hash: InfoHash) -> ScrapeEntry {
+        self.inner.service.scrape(info_hash)
+    }
+
     /// Its events from now on.
     #[must_use]
     pub fn events(&self) -> TrackerEvents {
@@ -172,7 +180,7 @@ mod tests {
         assert_eq!(events.next().await, Some(TrackerEvent::Completed { info_hash, peer }));
         assert_eq!(events.next().await, Some(TrackerEvent::Left { info_hash, peer }));
         tracker.shutdown().await;
-        assert_eq!((events.next().await, events.missed()), (None, 0));
+        assert_eq!((events.next().await, events.take_missed()), (None, 0));
         assert_eq!(tracker.events().next().await, None, "late listeners learn it too");
     }
 
@@ -209,9 +217,10 @@ mod tests {
         tracker.set_allowed(Some(BTreeSet::new()));
         announce(&tracker, "").await;
         assert_eq!(tracker.stats().peers, 0);
-        tracker.set_allowed(Some([InfoHash::new([b'a'; 20])].into()));
+        let hash = InfoHash::new([b'a'; 20]);
+        tracker.set_allowed(Some([hash].into()));
         announce(&tracker, "").await;
-        assert_eq!(tracker.stats().peers, 1);
+        assert_eq!((tracker.stats().peers, tracker.scrape(hash).incomplete), (1, 1));
         tracker.shutdown().await;
     }
 }

@@ -11,7 +11,7 @@ use crate::connection_id::ConnectionIds;
 use crate::service::Service;
 use crate::swarms::{Channel, Visit};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use swarm_core::types::Moment;
@@ -29,7 +29,8 @@ const ERROR_PAUSE: Duration = Duration::from_millis(10);
 
 /// Answers datagrams until it is dropped.
 pub(crate) async fn serve(socket: UdpSocket, service: Arc<Service>) {
-    let mut desk = Desk::new(service);
+    let host = socket.local_addr().ok().map(|addr| addr.ip());
+    let mut desk = Desk::new(service, host.filter(|host| !host.is_unspecified()));
     let mut datagram = [0; DATAGRAM_MAX];
     loop {
         let outcome = match socket.readable().await {
@@ -62,13 +63,15 @@ fn batch(socket: &UdpSocket, desk: &mut Desk, datagram: &mut [u8]) -> io::Result
 /// Where one request at a time is answered, with the buffers for it.
 struct Desk {
     service: Arc<Service>,
+    /// The one address that requests come to, if there is one.
+    host: Option<IpAddr>,
     reply: Vec<u8>,
     peers: Vec<SocketAddr>,
 }
 
 impl Desk {
-    fn new(service: Arc<Service>) -> Self {
-        Self { service, reply: Vec::with_capacity(REPLY_MAX), peers: Vec::new() }
+    fn new(service: Arc<Service>, host: Option<IpAddr>) -> Self {
+        Self { service, host, reply: Vec::with_capacity(REPLY_MAX), peers: Vec::new() }
     }
 
     /// The reply to a datagram; empty when there is none.
@@ -104,7 +107,8 @@ impl Desk {
 
     fn announce(&mut self, from: SocketAddr, transaction: TransactionId, announce: &Announce) {
         let service = &self.service;
-        let visit = Visit { announce, source: from.ip(), channel: Channel::Udp };
+        let visit =
+            Visit { announce, source: from.ip(), channel: Channel::Udp { host: self.host } };
         match service.announce(&visit, &mut self.peers) {
             Ok(reply) => {
                 let interval = reply.intervals.interval.as_secs();

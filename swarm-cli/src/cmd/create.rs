@@ -58,8 +58,9 @@ pub(super) fn write(path: &Path, metainfo: &Metainfo, overwrite: bool) -> Result
         Ok(_) if !overwrite => {
             let shown = path.to_string_lossy();
             let message = format!("{} exists and is different", Untrusted::new(&shown));
-            return Err(Failure::new(Code::Conflict, message)
-                .hint("remove it, or write another file with -o"));
+            return Err(Failure::new(Code::Conflict, message).hint(
+                "remove it or write another file with -o; `swarm create` takes --overwrite",
+            ));
         }
         _ => {}
     }

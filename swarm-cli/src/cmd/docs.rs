@@ -5,18 +5,18 @@ use clap_mangen::Man;
 
 use crate::args::command;
 use crate::exit::{Code, Failure};
-use crate::view::write_stdout;
+use crate::view::write_listing;
 
 pub(crate) fn completions(shell: Shell) -> Result<Code, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut command(), "swarm", &mut script);
-    write_stdout(&script)?;
+    write_listing(&script)?;
     Ok(Code::Done)
 }
 
 pub(crate) fn man() -> Result<Code, Failure> {
     let page = page().map_err(|error| Failure::new(Code::Internal, error.to_string()))?;
-    write_stdout(&page)?;
+    write_listing(&page)?;
     Ok(Code::Done)
 }
 
@@ -30,7 +30,7 @@ fn page() -> std::io::Result<Vec<u8>> {
     whole.render_name_section(&mut page)?;
     whole.render_synopsis_section(&mut page)?;
     whole.render_description_section(&mut page)?;
-    for inner in cli.get_subcommands().filter(|inner| !inner.is_hide_set()) {
+    for inner in cli.get_subcommands().filter(|inner| inner.get_name() != "help") {
         let man = Man::new(inner.clone());
         let mut sections = Vec::new();
         man.render_synopsis_section(&mut sections)?;

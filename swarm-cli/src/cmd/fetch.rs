@@ -66,7 +66,10 @@ struct Fetch<'a> {
 
 /// One link on its way.
 struct Job {
+    /// As given.
     link: String,
+    /// What to call it. Untrusted.
+    label: String,
     state: State,
 }
 
@@ -99,7 +102,8 @@ enum Loaded {
 impl<'a> Fetch<'a> {
     fn start(&mut self, links: Vec<(String, Result<Link, Failure>)>) -> Result<(), Failure> {
         for (at, (text, link)) in links.into_iter().enumerate() {
-            self.jobs.push(Job { link: text, state: State::Loading });
+            let label = link.as_ref().map_or_else(|_| text.clone(), Link::label);
+            self.jobs.push(Job { link: text, label, state: State::Loading });
             match link {
                 Ok(link) => {
                     let work = add(self.session, self.plan, link);
@@ -173,14 +177,14 @@ impl<'a> Fetch<'a> {
         }
         let now = self.context.clock.now();
         if let Some(job) = self.jobs.get_mut(at) {
-            job.state = State::Running(Box::new(Watched::new(handle, &job.link, now)));
+            job.state = State::Running(Box::new(Watched::new(handle, &job.label, now)));
         }
     }
 
     fn named_twice(&mut self, at: usize) -> Result<(), Failure> {
         let Some(job) = self.jobs.get_mut(at) else { return Ok(()) };
         job.state = State::Ended(Code::Done);
-        let text = format!("{} names a torrent that is being fetched already", shown(&job.link));
+        let text = format!("{} names a torrent that is being fetched already", shown(&job.label));
         self.context.warn(&[text])
     }
 
@@ -235,7 +239,7 @@ impl<'a> Fetch<'a> {
             // The session forgets it in its own time; other links go on.
             self.work.push(forget(watched.handle).boxed());
         }
-        let link = Some(job.link.clone());
+        let link = Some((job.link.clone(), job.label.clone()));
         self.context.view.note(&Note::Error { link, failure })?;
         match why {
             Some(diagnosis) => self.context.view.note(&Note::Report(diagnosis)),
@@ -261,7 +265,7 @@ impl<'a> Fetch<'a> {
         let mut rows = Vec::with_capacity(self.jobs.len());
         for (at, job) in self.jobs.iter_mut().enumerate() {
             let row = match &mut job.state {
-                State::Loading => Snapshot { name: job.link.clone(), ..Snapshot::default() },
+                State::Loading => Snapshot { name: job.label.clone(), ..Snapshot::default() },
                 State::Ended(_) => Snapshot { stage: Stage::Ended, ..Snapshot::default() },
                 State::Serving(watched) => watched.look(now),
                 State::Running(watched) => {

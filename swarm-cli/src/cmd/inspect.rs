@@ -8,7 +8,7 @@ use crate::args::InspectArgs;
 use crate::exit::{Code, Failure};
 use crate::link::Link;
 use crate::units;
-use crate::view::{FileJson, InspectJson, Table, pretty, write_stdout};
+use crate::view::{FileJson, InspectJson, Table, pretty, write_listing};
 
 pub(crate) fn run(args: &InspectArgs) -> Result<Code, Failure> {
     let text = match subject(&args.link)? {
@@ -17,11 +17,8 @@ pub(crate) fn run(args: &InspectArgs) -> Result<Code, Failure> {
         Subject::Magnet(magnet) if args.json => pretty(&magnet_json(&magnet)),
         Subject::Magnet(magnet) => magnet_text(&magnet),
     };
-    // Whoever reads a listing may stop early: `inspect | head` is no failure.
-    match write_stdout(text.as_bytes()) {
-        Err(failure) if failure.code() == Code::ClosedPipe => Ok(Code::Done),
-        written => written.map(|()| Code::Done),
-    }
+    write_listing(text.as_bytes())?;
+    Ok(Code::Done)
 }
 
 enum Subject {

@@ -18,9 +18,9 @@ mod watch;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use swarm_core::session::Event;
+use swarm_core::session::{Event, TorrentEvent};
 use swarm_core::types::Untrusted;
-use swarm_core::{Error, Session, proto};
+use swarm_core::{Error, Session};
 
 use crate::args::{Command, ShowArgs};
 use crate::clock::Clock;
@@ -76,7 +76,7 @@ fn transfer(
     show: ShowArgs,
     work: impl AsyncFnOnce(&mut Context) -> Result<Code, Failure>,
 ) -> Result<Code, Failure> {
-    log(show.verbose);
+    log(show.verbose)?;
     with_context(View::new(show), async |context| match work(context).await {
         Ok(code) => Ok(code),
         Err(failure) if failure.code() == Code::ClosedPipe => Err(failure),
@@ -106,20 +106,21 @@ fn with_context(
 }
 
 /// `-v` shows what the library logs; `SWARM_LOG` says it in detail.
-fn log(verbose: u8) {
+fn log(verbose: u8) -> Result<(), Failure> {
     let filter = match (std::env::var(plan::LOG_VARIABLE), verbose) {
         (Ok(filter), _) => filter,
-        (Err(_), 0) => return,
+        (Err(_), 0) => return Ok(()),
         (Err(_), 1) => "swarm=debug,swarm_core=debug,swarm_tracker=debug".to_owned(),
         (Err(_), _) => "trace".to_owned(),
     };
+    let filter = tracing_subscriber::EnvFilter::try_new(filter)
+        .map_err(|error| Failure::usage(format!("{}: {error}", plan::LOG_VARIABLE)))?;
     let set = tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
+        .with_env_filter(filter)
+        .with_ansi(console::colors_enabled_stderr())
         .with_writer(std::io::stderr)
         .try_init();
-    if let Err(error) = set {
-        write_stderr(&format!("warning: no log: {error}"));
-    }
+    set.map_err(|error| Failure::new(Code::Internal, format!("no log: {error}")))
 }
 
 /// What every command needs of the process.
@@ -212,7 +213,7 @@ fn note_of(watched: &Watched, event: Event) -> Option<Note> {
             let file = metainfo.files().get(file.as_usize())?;
             Note::FileDone { info_hash, path: file.path.join("/"), length: file.length }
         }
-        Event::Torrent(proto::Event::PeerBanned { addr }) => Note::PeerBanned { info_hash, addr },
+        Event::Torrent(TorrentEvent::PeerBanned { addr }) => Note::PeerBanned { info_hash, addr },
         Event::Tracker { url, result: Err(why) } => {
             Note::Trouble { info_hash, message: format!("tracker {url}: {why}") }
         }

@@ -3,7 +3,7 @@
 //! The session accepts TCP connections and hands over what is HTTP; a UDP socket of ours
 //! stands on each of the same ports. Fetchers that finish tell it: it counts them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use swarm_core::types::InfoHash;
@@ -16,13 +16,17 @@ use crate::exit::{Code, Failure, plain};
 /// Connections that wait to be taken over. More are closed: clients come back.
 pub(super) const HANDED_OVER_MAX: usize = 128;
 
+/// Complete peers remembered for one torrent.
+const COMPLETED_MAX: usize = 100_000;
+
 /// A running tracker and its feed of connections.
 #[derive(Debug)]
 pub(super) struct OwnTracker {
     tracker: Tracker,
     events: TrackerEvents,
     connections: Receiver<(TcpStream, SocketAddr)>,
-    completed: BTreeMap<InfoHash, u64>,
+    /// Who became complete: an address tells it again when its answer was lost.
+    completed: BTreeMap<InfoHash, BTreeSet<SocketAddr>>,
 }
 
 impl OwnTracker {
@@ -69,8 +73,11 @@ impl OwnTracker {
                     self.tracker.serve_http_connection(stream, remote);
                 }
                 Some(event) = self.events.next() => {
-                    if let TrackerEvent::Completed { info_hash, .. } = event {
-                        *self.completed.entry(info_hash).or_default() += 1;
+                    if let TrackerEvent::Completed { info_hash, peer } = event {
+                        let completed = self.completed.entry(info_hash).or_default();
+                        if completed.len() < COMPLETED_MAX {
+                            completed.insert(peer);
+                        }
                     }
                 }
                 else => std::future::pending().await,
@@ -78,9 +85,12 @@ impl OwnTracker {
         }
     }
 
-    /// Peers that told the tracker they have become complete.
+    /// Peers that told the tracker they have become complete. A peer with both families
+    /// tells it twice, so the larger family is what is certain.
     pub(super) fn completed(&self, torrent: InfoHash) -> u64 {
-        self.completed.get(&torrent).copied().unwrap_or(0)
+        let Some(completed) = self.completed.get(&torrent) else { return 0 };
+        let v4 = completed.iter().filter(|peer| peer.is_ipv4()).count();
+        u64::try_from(v4.max(completed.len() - v4)).unwrap_or(u64::MAX)
     }
 }
 

@@ -29,6 +29,7 @@ use crate::view::{Note, Seeding, TICK};
 
 /// Runs until a signal comes, or what `--until-copies` or `--until-idle` waits for.
 pub(crate) async fn run(plan: SeedPlan, context: &mut Context) -> Result<Code, Failure> {
+    context.view.link_first();
     context.warn(&plan.network.warnings)?;
     let contents = contents(&plan, context).await?;
     let mut builder = Session::builder().config(plan.network.config.clone());

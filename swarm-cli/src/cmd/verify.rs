@@ -5,9 +5,9 @@
 
 use std::ops::Range;
 
+use swarm_core::FsStorage;
 use swarm_core::data::check::{self, PieceState, ScanError};
 use swarm_core::metainfo::Metainfo;
-use swarm_core::storage::FsStorage;
 use swarm_core::types::{FileIndex, Untrusted};
 
 use super::hash::{self, Gauge};
@@ -15,7 +15,7 @@ use super::{Context, load};
 use crate::args::VerifyArgs;
 use crate::exit::{Code, Failure};
 use crate::units;
-use crate::view::{Table, VerifiedJson, VerifyJson, pretty, write_stdout};
+use crate::view::{Table, VerifiedJson, VerifyJson, pretty, write_listing};
 
 pub(crate) async fn run(args: VerifyArgs, context: &mut Context) -> Result<Code, Failure> {
     let metainfo = load::torrent(&args.torrent)?;
@@ -35,10 +35,7 @@ pub(crate) async fn run(args: VerifyArgs, context: &mut Context) -> Result<Code,
     };
     let verdict = hash::with_bar(context, &name, work).await?;
     let text = if args.json { pretty(&verdict.json()) } else { verdict.text(args.quiet) };
-    match write_stdout(text.as_bytes()) {
-        Err(failure) if failure.code() != Code::ClosedPipe => return Err(failure),
-        _ => {}
-    }
+    write_listing(text.as_bytes())?;
     if verdict.is_whole() {
         return Ok(Code::Done);
     }
@@ -58,6 +55,9 @@ struct Verified {
     path: String,
     length: u64,
     state: FileState,
+    /// Its length is right and nothing is wrong, but a piece it shares with a file that is
+    /// not there could not be checked.
+    partly: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,8 +80,10 @@ impl Verdict {
         let files = all.filter(|((_, file), _)| !file.pad).map(|((index, file), extent)| {
             let bytes = extent.offset..extent.offset.saturating_add(extent.length);
             let touched = metainfo.geometry().pieces_of(bytes);
-            let state = judge(file.length, on_disk(FileIndex::new(index)), &pieces, touched);
-            Verified { path: file.path.join("/"), length: file.length, state }
+            let pieces = pieces.get(as_usize(touched)).unwrap_or_default();
+            let state = judge(file.length, on_disk(FileIndex::new(index)), pieces);
+            let partly = state == FileState::Ok && pieces.contains(&PieceState::Missing);
+            Verified { path: file.path.join("/"), length: file.length, state, partly }
         });
         let files = files.collect();
         Self { pieces, files }
@@ -115,7 +117,9 @@ impl Verdict {
     fn text(&self, quiet: bool) -> String {
         let shown = self.files.iter().filter(|file| !quiet || file.state != FileState::Ok);
         let row = |file: &Verified| {
-            let path = Untrusted::new(&file.path).to_string();
+            let note =
+                if file.partly { "  (shares a piece with a file that is not there)" } else { "" };
+            let path = format!("{}{note}", Untrusted::new(&file.path));
             [file.state.name().to_owned(), units::size(file.length), path]
         };
         let mut table = Table::default();
@@ -182,21 +186,18 @@ impl FileState {
     }
 }
 
-fn judge(
-    length: u64,
-    on_disk: Option<u64>,
-    pieces: &[PieceState],
-    touched: Range<u32>,
-) -> FileState {
-    let touched = usize::try_from(touched.start).unwrap_or(usize::MAX)
-        ..usize::try_from(touched.end).unwrap_or(usize::MAX);
+fn as_usize(range: Range<u32>) -> Range<usize> {
+    let place = |at| usize::try_from(at).unwrap_or(usize::MAX);
+    place(range.start)..place(range.end)
+}
+
+/// From its length, and the pieces it touches.
+fn judge(length: u64, on_disk: Option<u64>, pieces: &[PieceState]) -> FileState {
     match on_disk {
         None => FileState::Missing,
         Some(found) if found < length => FileState::Short,
         Some(found) if found > length => FileState::Long,
-        Some(_) if pieces.get(touched).unwrap_or_default().contains(&PieceState::Bad) => {
-            FileState::Damaged
-        }
+        Some(_) if pieces.contains(&PieceState::Bad) => FileState::Damaged,
         Some(_) => FileState::Ok,
     }
 }
@@ -208,18 +209,16 @@ mod tests {
 
     #[test]
     fn a_file_is_judged_by_its_length_first_and_its_pieces_next() {
-        let pieces = [Good, Bad, Missing, Good];
-        let judge = |on_disk, touched| judge(10, on_disk, &pieces, touched);
-        assert_eq!(judge(None, 0..1), FileState::Missing);
-        assert_eq!(judge(Some(9), 1..2), FileState::Short);
-        assert_eq!(judge(Some(11), 0..1), FileState::Long);
-        assert_eq!(judge(Some(10), 0..2), FileState::Damaged);
-        assert_eq!(judge(Some(10), 0..1), FileState::Ok);
+        assert_eq!(judge(10, None, &[Good]), FileState::Missing);
+        assert_eq!(judge(10, Some(9), &[Bad]), FileState::Short);
+        assert_eq!(judge(10, Some(11), &[Good]), FileState::Long);
+        assert_eq!(judge(10, Some(10), &[Good, Bad]), FileState::Damaged);
+        assert_eq!(judge(10, Some(10), &[Good]), FileState::Ok);
     }
 
     #[test]
     fn a_missing_neighbour_is_not_held_against_a_file() {
-        assert_eq!(judge(10, Some(10), &[Good, Missing], 0..2), FileState::Ok);
+        assert_eq!(judge(10, Some(10), &[Good, Missing]), FileState::Ok);
     }
 
     #[test]
@@ -235,7 +234,7 @@ mod tests {
 
     #[test]
     fn whole_means_every_piece_and_every_file() {
-        let file = |state| Verified { path: "a".to_owned(), length: 1, state };
+        let file = |state| Verified { path: "a".to_owned(), length: 1, state, partly: false };
         let verdict = |state| Verdict { pieces: vec![Good], files: vec![file(state)] };
         assert!(verdict(FileState::Ok).is_whole());
         assert!(!verdict(FileState::Long).is_whole());

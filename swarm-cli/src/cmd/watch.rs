@@ -73,7 +73,7 @@ impl Watched {
             rate: stats.down_rate,
             up_rate: stats.up_rate,
             uploaded: stats.uploaded,
-            peers: peers(&stats),
+            peers: peers(&stats, stage),
             files: self.files(&stats),
             diagnosis: (waits && self.silence(now) >= SILENCE).then(|| Diagnosis::of(&stats)),
         };
@@ -137,11 +137,18 @@ fn stage(stats: &TorrentStats) -> Stage {
     }
 }
 
-fn peers(stats: &TorrentStats) -> Vec<PeerRow> {
+fn peers(stats: &TorrentStats, stage: Stage) -> Vec<PeerRow> {
+    // Peers do not tell a seed what they have got: it knows at least what it gave them.
+    let given = |peer: &swarm_core::PeerStats| match stage {
+        Stage::Serving if stats.total_bytes > 0 => {
+            units::permille(peer.uploaded, stats.total_bytes)
+        }
+        _ => 0,
+    };
     let row = |peer: &swarm_core::PeerStats| PeerRow {
         addr: peer.addr,
         client: peer.client.clone(),
-        permille: share(peer.progress),
+        permille: share(peer.progress).max(given(peer)),
         up_rate: peer.up_rate,
     };
     stats.peers.iter().map(row).collect()

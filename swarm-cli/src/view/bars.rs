@@ -3,8 +3,11 @@
 //! Each line is one bar whose template is the line itself; what it says is decided in pure
 //! code, indicatif knows how to redraw, to resize and to step aside for other output.
 
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use console::Term;
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 
 use super::Snapshot;
 use super::text::{Screen, screen_lines};
@@ -24,7 +27,9 @@ pub(crate) struct Bars {
 
 impl Bars {
     pub(super) fn new() -> Self {
-        let target = ProgressDrawTarget::stderr_with_hz(REDRAWS_PER_SECOND);
+        let tty =
+            Box::new(Tty { term: Term::buffered_stderr(), line_ended: AtomicBool::new(false) });
+        let target = ProgressDrawTarget::term_like_with_hz(tty, REDRAWS_PER_SECOND);
         Self {
             multi: MultiProgress::with_draw_target(target),
             lines: Vec::new(),
@@ -37,8 +42,7 @@ impl Bars {
     pub(super) fn tick(&mut self, rows: &[Snapshot]) {
         let (height, width) = self.term.size();
         let screen = Screen {
-            // A line as wide as the terminal would wrap on some.
-            width: usize::from(width).saturating_sub(1),
+            width: usize::from(width).saturating_sub(ECHO_WIDTH),
             height: usize::from(height),
             color: self.color,
             unicode: self.unicode,
@@ -64,14 +68,79 @@ impl Bars {
     }
 
     pub(super) fn above<T>(&self, write: impl FnOnce() -> T) -> T {
-        self.multi.suspend(write)
+        // The next tick draws them again. A terminal that is gone needs no clearing.
+        drop(self.multi.clear());
+        write()
     }
 
     pub(super) fn clear(&mut self) {
         for line in self.lines.drain(..) {
-            line.finish_and_clear();
             self.multi.remove(&line);
         }
+        drop(self.multi.clear());
+    }
+}
+
+/// Columns kept free: terminals echo `^C` where the cursor stands, and a line as wide as
+/// the terminal wraps on some.
+const ECHO_WIDTH: usize = 3;
+
+/// The terminal as indicatif sees it, but for one thing: indicatif fills every line with
+/// spaces, so that the echo of Ctrl-C would begin a line that nobody clears. Here a line
+/// ends where its text does, and the next one begins with a line feed.
+#[derive(Debug)]
+struct Tty {
+    term: Term,
+    line_ended: AtomicBool,
+}
+
+impl TermLike for Tty {
+    fn width(&self) -> u16 {
+        self.term.size().1
+    }
+
+    fn height(&self) -> u16 {
+        self.term.size().0
+    }
+
+    fn move_cursor_up(&self, lines: usize) -> io::Result<()> {
+        self.term.move_cursor_up(lines)
+    }
+
+    fn move_cursor_down(&self, lines: usize) -> io::Result<()> {
+        self.term.move_cursor_down(lines)
+    }
+
+    fn move_cursor_right(&self, columns: usize) -> io::Result<()> {
+        self.term.move_cursor_right(columns)
+    }
+
+    fn move_cursor_left(&self, columns: usize) -> io::Result<()> {
+        self.term.move_cursor_left(columns)
+    }
+
+    fn write_line(&self, text: &str) -> io::Result<()> {
+        self.term.write_line(text)
+    }
+
+    fn write_str(&self, text: &str) -> io::Result<()> {
+        if text.chars().all(|c| c == ' ') {
+            self.line_ended.store(true, Ordering::Relaxed);
+            return Ok(());
+        }
+        if self.line_ended.swap(false, Ordering::Relaxed) {
+            self.term.write_line("")?;
+        }
+        self.term.write_str(text)
+    }
+
+    fn clear_line(&self) -> io::Result<()> {
+        self.term.clear_line()
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        self.line_ended.store(false, Ordering::Relaxed);
+        self.term.flush()
     }
 }
 

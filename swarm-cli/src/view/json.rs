@@ -23,11 +23,23 @@ const VERSION: u32 = 1;
 #[derive(Debug, Default)]
 pub(crate) struct Json {
     next: Option<Moment>,
+    order: Order,
+    /// Lines that wait for the link.
+    held: String,
+}
+
+/// What the first line is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Order {
+    #[default]
+    AsTheyCome,
+    /// `seeding`: a reader takes the link from the first line. Errors do not wait.
+    LinkFirst,
 }
 
 impl Json {
     pub(super) fn tick(&mut self, now: Moment, rows: &[Snapshot]) -> Result<(), Failure> {
-        if self.next.is_some_and(|next| now < next) {
+        if self.order == Order::LinkFirst || self.next.is_some_and(|next| now < next) {
             return Ok(());
         }
         self.next = Some(now + EVERY);
@@ -35,15 +47,34 @@ impl Json {
         if lines.is_empty() { Ok(()) } else { write_stdout(lines.as_bytes()) }
     }
 
-    pub(super) fn note(&self, note: &Note) -> Result<(), Failure> {
+    /// Holds everything back until the link is known.
+    pub(super) const fn link_first(&mut self) {
+        self.order = Order::LinkFirst;
+    }
+
+    pub(super) fn note(&mut self, note: &Note) -> Result<(), Failure> {
         if let Note::Error { .. } = note
             && let Some(said) = text::note(note)
         {
             write_stderr(&said);
         }
-        match event(note) {
-            Some(event) => write_stdout(line(&event).as_bytes()),
-            None => Ok(()),
+        let lines = self.lines(note);
+        if lines.is_empty() { Ok(()) } else { write_stdout(lines.as_bytes()) }
+    }
+
+    /// The lines to write now.
+    fn lines(&mut self, note: &Note) -> String {
+        let lines = event(note).map(|event| line(&event)).unwrap_or_default();
+        match (self.order, note) {
+            (Order::AsTheyCome, _) | (Order::LinkFirst, Note::Error { .. }) => lines,
+            (Order::LinkFirst, Note::Seeding(_)) => {
+                self.order = Order::AsTheyCome;
+                lines + &std::mem::take(&mut self.held)
+            }
+            (Order::LinkFirst, _) => {
+                self.held += &lines;
+                String::new()
+            }
         }
     }
 }
@@ -100,7 +131,7 @@ fn event(note: &Note) -> Option<Value> {
         }),
         Note::Error { link, failure } => json!({
             "v": VERSION, "event": "error", "code": failure.code().number(),
-            "message": failure.message(), "link": link,
+            "message": failure.message(), "link": link.as_ref().map(|(given, _)| given),
         }),
         Note::Report(_) | Note::Summary(_) => return None,
     })
@@ -247,6 +278,31 @@ mod tests {
             (&json!(5), &json!(10), &json!(3), &json!(0))
         );
         assert!(progress(&Snapshot { stage: Stage::Ended, ..row }).is_none());
+    }
+
+    #[test]
+    fn the_link_comes_first_where_it_is_asked_for() {
+        let mut json = Json::default();
+        json.link_first();
+        let warning = Note::Warning { message: "w".to_owned() };
+        assert_eq!(json.lines(&warning), "");
+        let seeding = Note::Seeding(super::super::Seeding {
+            name: "n".to_owned(),
+            magnet: "m".to_owned(),
+            fetch_line: String::new(),
+            info_hash_v1: None,
+            info_hash_v2: None,
+            listen: Vec::new(),
+            torrent: None,
+        });
+        let lines = json.lines(&seeding);
+        let events: Vec<Value> =
+            lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(
+            (&events[0]["event"], &events[1]["event"]),
+            (&json!("seeding"), &json!("warning"))
+        );
+        assert!(!json.lines(&warning).is_empty());
     }
 
     #[test]

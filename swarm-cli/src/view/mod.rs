@@ -24,7 +24,7 @@ pub(crate) use table::Table;
 
 use crate::args::ShowArgs;
 use crate::diagnosis::Diagnosis;
-use crate::exit::Failure;
+use crate::exit::{Code, Failure};
 
 /// How often a view wants to be told.
 pub(crate) const TICK: Duration = Duration::from_millis(200);
@@ -125,8 +125,9 @@ pub(crate) enum Note {
         message: String,
     },
     Done(Done),
+    /// With the link it is about, as given and as people call it.
     Error {
-        link: Option<String>,
+        link: Option<(String, String)>,
         failure: Failure,
     },
     /// A torrent that fetched nothing: why, in full.
@@ -190,6 +191,13 @@ impl View {
         Self::new(ShowArgs { json: false, quiet, verbose: 0 })
     }
 
+    /// For programs: the link is the first thing they read.
+    pub(crate) const fn link_first(&mut self) {
+        if let Self::Json(json) = self {
+            json.link_first();
+        }
+    }
+
     /// The state of everything, every [`TICK`].
     pub(crate) fn tick(&mut self, now: Moment, rows: &[Snapshot]) -> Result<(), Failure> {
         match self {
@@ -236,6 +244,14 @@ impl View {
 pub(crate) fn write_stdout(bytes: &[u8]) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     out.write_all(bytes).and_then(|()| out.flush()).map_err(|error| Failure::stdout(&error))
+}
+
+/// Writes a listing. Whoever reads it may stop early: `inspect | head` is no failure.
+pub(crate) fn write_listing(bytes: &[u8]) -> Result<(), Failure> {
+    match write_stdout(bytes) {
+        Err(failure) if failure.code() == Code::ClosedPipe => Ok(()),
+        written => written,
+    }
 }
 
 /// Writes a line for people. When stderr is closed there is nobody left to tell.

@@ -111,7 +111,7 @@ const fn verb(stage: Stage) -> &'static str {
 fn detail_lines(row: &Snapshot, screen: Screen, room: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     if let Some(diagnosis) = &row.diagnosis {
-        lines.push(dim(&cut(&format!("  {}", diagnosis.line()), screen.width), screen));
+        lines.extend(diagnosis.lines().iter().map(|line| dim(&format!("  {line}"), screen)));
     }
     match row.stage {
         Stage::Serving => lines.extend(peer_lines(&row.peers, screen, room)),
@@ -252,9 +252,9 @@ pub(crate) fn note(note: &Note) -> Option<String> {
         }
         Note::Done(done) => Some(done_line(done)),
         Note::Error { link: None, failure } => Some(failure.report()),
-        Note::Error { link: Some(link), failure } => {
-            let said = failure.message().contains(link.as_str());
-            let failure = if said { failure.clone() } else { failure.clone().about(link) };
+        Note::Error { link: Some((_, label)), failure } => {
+            let said = failure.message().contains(label.as_str());
+            let failure = if said { failure.clone() } else { failure.clone().about(label) };
             Some(failure.report())
         }
         Note::Report(diagnosis) => Some(diagnosis.report()),

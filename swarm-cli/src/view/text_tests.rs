@@ -138,7 +138,8 @@ fn the_last_line_says_what_when_how_fast_and_from_whom() {
 fn an_error_names_its_link_once() {
     let failure = Failure::new(Code::NoPeers, "timed out").hint("try again");
     let text = |link: &str, failure: &Failure| {
-        note(&Note::Error { link: Some(link.to_owned()), failure: failure.clone() }).unwrap()
+        let link = Some((String::new(), link.to_owned()));
+        note(&Note::Error { link, failure: failure.clone() }).unwrap()
     };
     assert_eq!(text("a.torrent", &failure), "error: a.torrent: timed out\nhint: try again");
     let named = Failure::new(Code::File, "cannot read a.torrent: gone");

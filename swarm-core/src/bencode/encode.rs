@@ -2,8 +2,6 @@
 //!
 //! Not here: values that are kept as a tree; everything we write is written once.
 
-use std::io::Write as _;
-
 /// Writes bencode values one after another.
 ///
 /// ```
@@ -49,13 +47,13 @@ impl Encoder {
 
     /// Writes an integer.
     pub fn int(&mut self, value: i64) {
-        write!(self.out, "i{value}e").expect("a Vec takes all bytes");
+        self.out.extend_from_slice(format!("i{value}e").as_bytes());
     }
 
     /// Writes a string.
     pub fn bytes(&mut self, value: impl AsRef<[u8]>) {
         let value = value.as_ref();
-        write!(self.out, "{}:", value.len()).expect("a Vec takes all bytes");
+        self.out.extend_from_slice(format!("{}:", value.len()).as_bytes());
         self.out.extend_from_slice(value);
     }
 

@@ -7,8 +7,8 @@
 //! leading zeros); where the form must be exact, as inside `info`, [`Value::check_form`]
 //! says so afterwards. [`Encoder`] writes canonical form only.
 //!
-//! `serde_bencode` is a dependency of the workspace but is not used on untrusted input: it
-//! bounds neither depth nor the number of values, and it cannot give the span of a value.
+//! `serde_bencode` is not used on untrusted input: it bounds neither depth nor the number of
+//! values, and it cannot give the span of a value. The tests hold both against each other.
 //!
 //! Not here: what the values mean.
 

@@ -231,6 +231,15 @@ proptest! {
     }
 
     #[test]
+    fn an_independent_reader_takes_what_we_write_for_the_same(node in node()) {
+        let mut encoder = Encoder::new();
+        node.write(&mut encoder);
+        let bytes = encoder.into_bytes();
+        let theirs: serde_bencode::value::Value = serde_bencode::from_bytes(&bytes).unwrap();
+        prop_assert_eq!(serde_bencode::to_bytes(&theirs).unwrap(), bytes);
+    }
+
+    #[test]
     fn canonical_bytes_are_written_back_as_they_were(bytes in almost()) {
         if let Ok(document) = parse(&bytes, &Limits::METAINFO)
             && document.root().check_form() == Ok(KeyOrder::Sorted)

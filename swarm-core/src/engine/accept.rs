@@ -33,8 +33,9 @@ const ACCEPTS_PER_IP_BURST: u32 = 20;
 const IP_FORGOTTEN: Duration = Duration::from_secs(4);
 /// Addresses whose rate is remembered.
 const IPS_MAX: usize = 1024;
-/// Connections that have not said yet what they are.
-const UNKNOWN_MAX: usize = 64;
+/// Connections that have not said yet what they are: more than one address can open, at its
+/// rate, before the first of them time out.
+const UNKNOWN_MAX: usize = 256;
 /// How long to leave the listener alone when the system has no more descriptors.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 /// First byte of a peer's handshake.

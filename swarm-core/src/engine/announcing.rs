@@ -65,9 +65,14 @@ impl Trackers {
 
     /// Tells how the torrent stands.
     pub(crate) fn report(&self, phase: Phase, status: Status) {
-        let taking_part = matches!(phase, Phase::Metadata | Phase::Downloading | Phase::Seeding);
         self.news.send_if_modified(|news| {
             let before = *news;
+            let taking_part = match phase {
+                Phase::Metadata | Phase::Downloading | Phase::Seeding => true,
+                // A magnet link's metadata came and the disk is looked at: no goodbye.
+                Phase::Checking => before.taking_part,
+                _ => false,
+            };
             *news = News { status, taking_part, ..before };
             before != *news
         });
@@ -87,10 +92,7 @@ fn who(shared: &Shared, face: &Face, seed: u64) -> Announcing {
         peer_id: shared.peer_id,
         // The upper half: the announcer's own choices are seeded with all of it.
         key: u32::try_from(seed >> 32).unwrap_or_default(),
-        ports: ListenPorts {
-            v4: port(|addr| addr.is_ipv4()),
-            v6: port(|addr| addr.is_ipv6()),
-        },
+        ports: ListenPorts { v4: port(|addr| addr.is_ipv4()), v6: port(|addr| addr.is_ipv6()) },
     }
 }
 
@@ -117,7 +119,7 @@ impl Task {
                 changed = news.changed() => match changed {
                     Ok(()) => {
                         let latest = *news.borrow_and_update();
-                        self.learn(latest);
+                        self.learn(latest).await;
                     }
                     Err(_) => break,
                 },
@@ -130,17 +132,27 @@ impl Task {
         let _ = tokio::time::timeout(limit, self.say_goodbye()).await;
     }
 
-    fn learn(&mut self, news: News) {
+    async fn learn(&mut self, news: News) {
         let before = std::mem::replace(&mut self.known, news);
         self.tell(AnnounceInput::Status(news.status));
-        match (before.taking_part, news.taking_part) {
-            (false, true) => self.tell(AnnounceInput::Start),
-            (true, false) => self.tell(AnnounceInput::Stop),
-            _ => {}
+        if !before.taking_part && news.taking_part {
+            self.tell(AnnounceInput::Start);
         }
+        // Before any goodbye: a fetch that ends at once has both to tell.
         if news.completed && !before.completed {
             self.tell(AnnounceInput::Completed);
         }
+        if before.taking_part && !news.taking_part {
+            self.leave().await;
+        }
+    }
+
+    /// Stops, after what is on its way: a `completed` that arrives after `stopped` would
+    /// bring us back. Trackers that do not answer have a third of the time.
+    async fn leave(&mut self) {
+        let patience = self.shared.config.shutdown_timeout / 3;
+        let _ = tokio::time::timeout(patience, self.settle()).await;
+        self.tell(AnnounceInput::Stop);
     }
 
     fn tell(&mut self, input: AnnounceInput) {
@@ -153,9 +165,8 @@ impl Task {
             let request = AnnounceRequest::new(&announcement, &self.who);
             let (id, url) = (announcement.id, announcement.url);
             let shared = self.shared.clone();
-            self.asking.push(Box::pin(async move {
-                (id, url, shared.trackers.announce(request).await)
-            }));
+            self.asking
+                .push(Box::pin(async move { (id, url, shared.trackers.announce(request).await) }));
         }
     }
 
@@ -185,8 +196,19 @@ impl Task {
         self.face.tell(Event::Tracker { url: name, result });
     }
 
+    /// Waits for every answer that is due, and makes the announces that wait for one.
+    async fn settle(&mut self) {
+        self.ask();
+        while let Some(answer) = self.asking.next().await {
+            self.on_answer(answer, false).await;
+            self.ask();
+        }
+    }
+
     async fn say_goodbye(&mut self) {
-        self.tell(AnnounceInput::Stop);
+        if self.known.taking_part {
+            self.leave().await;
+        }
         self.ask();
         while !self.announcer.is_idle() {
             let Some(answer) = self.asking.next().await else { return };

@@ -132,9 +132,8 @@ enum Taken {
 
 impl State {
     fn wait(&mut self, ticket: &mut Option<u64>, waker: &Waker) {
-        let waiting = ticket.and_then(|ticket| {
-            self.queue.iter_mut().find(|(waiting, _)| *waiting == ticket)
-        });
+        let waiting =
+            ticket.and_then(|ticket| self.queue.iter_mut().find(|(waiting, _)| *waiting == ticket));
         if let Some((_, old)) = waiting {
             old.clone_from(waker);
             return;

@@ -64,7 +64,8 @@ impl Shared {
         let clock = Clock::start();
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let worker_count = if config.workers == 0 { cores } else { config.workers };
-        let buffers = (config.receive_budget + config.send_budget) / u64::from(crate::types::BLOCK_SIZE);
+        let buffers =
+            (config.receive_budget + config.send_budget) / u64::from(crate::types::BLOCK_SIZE);
         Ok(Self {
             clock,
             peer_id: super::entropy::peer_id(config.peer_id_prefix)?,

@@ -71,6 +71,7 @@ impl Tasks {
     }
 
     /// Names of the tasks that run.
+    #[cfg(test)]
     pub(crate) fn names(&self) -> Vec<&'static str> {
         self.live.lock().live.values().copied().collect()
     }

@@ -20,7 +20,7 @@ pub use event::{Event, EventStream};
 pub use handle::{Completed, TorrentHandle};
 pub use stats::{DialReport, FileStats, PeerStats, SourceReport, TorrentStats};
 
-pub use crate::proto::event::Phase;
+pub use crate::proto::event::{Event as TorrentEvent, Phase};
 
 use crate::engine::gate::Gate;
 use crate::engine::shared::{Entry, Shared};
@@ -119,8 +119,7 @@ impl Session {
             return Err(Error::Unsupported);
         }
         let gate = |rate| Gate::new(shared.clock, rate);
-        let face =
-            Arc::new(Face::new(hashes, gate(torrent.up_limit), gate(torrent.down_limit)));
+        let face = Arc::new(Face::new(hashes, gate(torrent.up_limit), gate(torrent.down_limit)));
         let (inbox, mail) = mpsc::channel(INBOX_MAX);
         // Entered first, so that of two equal torrents only one opens its files.
         let entry = Entry { face: face.clone(), inbox: inbox.clone() };

@@ -25,7 +25,7 @@ fn content(len: usize) -> Vec<u8> {
 }
 
 fn metainfo_of(bytes: &[u8]) -> Arc<Metainfo> {
-    let pieces = bytes.chunks(PIECE as usize).flat_map(|piece| Sha1::digest(piece)).collect();
+    let pieces = bytes.chunks(PIECE as usize).flat_map(Sha1::digest).collect();
     let torrent = MetainfoBuilder::file("file", bytes.len() as u64, PIECE)
         .build(&ContentHashes::V1(pieces))
         .unwrap();
@@ -94,9 +94,8 @@ async fn events_tell_of_every_piece_and_of_the_end_and_then_stop() {
     timeout(LIMIT, handle.completed()).await.unwrap().unwrap();
     timeout(LIMIT, handle.clone().remove()).await.unwrap();
     let events: Vec<Event> = timeout(LIMIT, events.collect()).await.unwrap();
-    let pieces = |event: &&Event| {
-        matches!(event, Event::Torrent(crate::proto::Event::PieceDone { .. }))
-    };
+    let pieces =
+        |event: &&Event| matches!(event, Event::Torrent(crate::proto::Event::PieceDone { .. }));
     assert_eq!(events.iter().filter(pieces).count(), 7);
     assert!(events.iter().any(|event| matches!(event, Event::FileDone { .. })));
     assert!(events.iter().any(|event| matches!(event, Event::Completed)));
@@ -118,10 +117,7 @@ async fn an_interrupted_fetch_goes_on_from_what_is_on_the_disk() {
     let mut pieces = 0;
     while pieces < 10 {
         let event = timeout(LIMIT, events.next()).await.unwrap().unwrap();
-        pieces += u32::from(matches!(
-            event,
-            Event::Torrent(crate::proto::Event::PieceDone { .. })
-        ));
+        pieces += u32::from(matches!(event, Event::Torrent(crate::proto::Event::PieceDone { .. })));
     }
     shut_down(first).await;
     assert!(matches!(handle.completed().await, Err(Error::Stopped)));
@@ -149,6 +145,81 @@ async fn a_link_with_one_peer_is_enough() {
     timeout(LIMIT, handle.completed()).await.unwrap().unwrap();
     assert_eq!(fetched(folder.path()), bytes);
     shut_down(fetch).await;
+    shut_down(seed).await;
+}
+
+/// A tracker that knows one peer and remembers what it was asked.
+async fn tracker(peer: SocketAddr) -> (String, mpsc::Receiver<String>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/announce", listener.local_addr().unwrap());
+    let (asked, requests) = mpsc::channel(16);
+    let SocketAddr::V4(peer) = peer else { panic!("IPv4 only") };
+    let packed = [&peer.ip().octets()[..], &peer.port().to_be_bytes()].concat();
+    let body = [&b"d8:intervali60e5:peers6:"[..], &packed, b"e"].concat();
+    #[expect(clippy::disallowed_methods, reason = "part of the test, not of the engine")]
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") && stream.read_buf(&mut request).await.is_ok() {}
+            let request = String::from_utf8_lossy(&request).into_owned();
+            asked.send(request.lines().next().unwrap_or_default().to_owned()).await.unwrap();
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+            let _ = stream.write_all(&[head.as_bytes(), &body].concat()).await;
+        }
+    });
+    (url, requests)
+}
+
+#[tokio::test]
+async fn a_tracker_is_told_of_our_coming_and_going_and_gives_peers() {
+    let bytes = content(300_000);
+    let (_seed_folder, seed, metainfo) = seed(&bytes).await;
+    let (url, mut requests) = tracker(seed.listen_addrs()[0]).await;
+    let (folder, fetch) = (tempfile::tempdir().unwrap(), session().await);
+    let add = AddTorrent::fetch(metainfo, folder.path()).tracker_tier([url]);
+    let handle = fetch.add(add).await.unwrap();
+    timeout(LIMIT, handle.completed()).await.unwrap().unwrap();
+    assert_eq!(fetched(folder.path()), bytes);
+    let first = timeout(LIMIT, requests.recv()).await.unwrap().unwrap();
+    let port = fetch.listen_addrs()[0].port();
+    assert!(first.contains("event=started") && first.contains("left=300000"), "{first}");
+    assert!(first.contains(&format!("port={port}&")), "{first}");
+    let sources = handle.stats().sources;
+    assert_eq!((sources.len(), sources[0].peers, sources[0].answered), (1, 1, true));
+    shut_down(fetch).await;
+    let mut events = Vec::new();
+    while let Ok(request) = requests.try_recv() {
+        assert!(request.contains("left=0"), "{request}");
+        events.push(request.contains("event=stopped"));
+    }
+    assert_eq!(events.last(), Some(&true), "the last word is goodbye");
+    shut_down(seed).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fetchers_pass_on_what_they_have() {
+    let bytes = content(2_000_000);
+    let (_seed_folder, seed, metainfo) = seed(&bytes).await;
+    seed.set_limits(Some(2_000_000), None);
+    let folders = [(); 4].map(|()| tempfile::tempdir().unwrap());
+    let mut known = seed.listen_addrs();
+    let mut fetchers = Vec::new();
+    for folder in &folders {
+        let fetch = session().await;
+        let add = AddTorrent::fetch(metainfo.clone(), folder.path()).peers(known.clone());
+        let handle = fetch.add(add).await.unwrap();
+        known.extend(fetch.listen_addrs());
+        fetchers.push((fetch, handle));
+    }
+    let mut givers = 0;
+    for (_, handle) in &fetchers {
+        givers = givers.max(timeout(LIMIT, handle.completed()).await.unwrap().unwrap().peers);
+    }
+    assert!(givers > 1, "someone was given blocks by another fetcher");
+    for (folder, (fetch, _)) in folders.iter().zip(fetchers) {
+        assert_eq!(fetched(folder.path()), bytes);
+        shut_down(fetch).await;
+    }
     shut_down(seed).await;
 }
 
@@ -204,8 +275,7 @@ async fn the_same_torrent_is_not_added_twice() {
 #[tokio::test]
 async fn http_on_the_peer_port_is_handed_on_untouched_and_anything_else_closed() {
     let (to, mut http) = mpsc::channel(4);
-    let session =
-        Session::builder().config(loopback()).http_connections(to).build().await.unwrap();
+    let session = Session::builder().config(loopback()).http_connections(to).build().await.unwrap();
     let addr = session.listen_addrs()[0];
     let mut client = TcpStream::connect(addr).await.unwrap();
     client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
@@ -246,7 +316,10 @@ async fn shutdown_is_quick_in_the_middle_of_a_transfer_and_leaves_no_task() {
     timeout(Duration::from_secs(1), both).await.expect("within a second");
     assert!(fetch.task_names().is_empty() && seed.task_names().is_empty());
     assert!(matches!(handle.completed().await, Err(Error::Stopped)));
-    assert!(matches!(fetch.add(AddTorrent::fetch(metainfo_of(b"x"), folder.path())).await, Err(Error::Stopped)));
+    assert!(matches!(
+        fetch.add(AddTorrent::fetch(metainfo_of(b"x"), folder.path())).await,
+        Err(Error::Stopped)
+    ));
 }
 
 #[tokio::test]

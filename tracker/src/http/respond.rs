@@ -219,6 +219,7 @@ fn route(target: &[u8]) -> Route<'_> {
 mod tests {
     use super::*;
 
+    /// DISCOVERY 3.2 row 6.
     #[test]
     fn the_last_element_of_the_path_decides() {
         let cases: [(&str, Route<'_>); 13] = [

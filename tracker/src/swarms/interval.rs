@@ -172,6 +172,7 @@ mod tests {
         }
     }
 
+    /// DISCOVERY 3.2 row 26.
     #[test]
     fn intervals_scatter_by_a_tenth() {
         let mut rng = rng();
@@ -182,6 +183,7 @@ mod tests {
         assert!((810..820).contains(least) && (980..=990).contains(most), "{least} {most}");
     }
 
+    /// DISCOVERY 3.2 row 26, LIMITS I14.
     #[test]
     fn a_crowd_that_returns_after_a_restart_is_spread_out() {
         let mut rng = rng();

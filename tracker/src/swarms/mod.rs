@@ -59,7 +59,10 @@ pub(crate) struct Visit<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Channel {
     /// UDP: a reply has room for the family it came over only.
-    Udp,
+    Udp {
+        /// The address the peer reached us at, where the socket is bound to one.
+        host: Option<IpAddr>,
+    },
     /// HTTP: a reply has room for both families.
     Http {
         /// The address the peer reached us at.
@@ -71,7 +74,7 @@ impl Channel {
     /// Peers of a reply when the client leaves the number to us.
     const fn default_want(self) -> usize {
         match self {
-            Self::Udp => 30,
+            Self::Udp { .. } => 30,
             Self::Http { .. } => 50,
         }
     }
@@ -79,7 +82,7 @@ impl Channel {
     /// What to call this machine when we speak of it to a peer elsewhere.
     const fn host(self) -> Option<IpAddr> {
         match self {
-            Self::Udp => None,
+            Self::Udp { host } => host,
             Self::Http { host } => Some(host),
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use swarm_core::types::PeerId;
 
 const HASH: InfoHash = InfoHash::new([7; 20]);
+const UDP: Channel = Channel::Udp { host: None };
 const HTTP: Channel = Channel::Http { host: IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 9)) };
 
 /// A store, its budget and a clock to turn.
@@ -42,7 +43,7 @@ impl World {
     }
 
     fn udp(&mut self, peer: &str, edit: impl FnOnce(&mut Announce)) -> Reply {
-        self.over(Channel::Udp, peer, edit)
+        self.over(UDP, peer, edit)
     }
 
     /// `count` peers at different addresses; a tenth of them seeds.
@@ -79,15 +80,15 @@ fn numwant_is_exact_and_the_caller_is_never_named() {
     world.crowd(61);
     let me = "9.9.0.1:1000";
     let rows: [(&str, Channel, Option<u32>, AnnounceEvent, usize); 9] = [
-        ("numwant -1 over UDP", Channel::Udp, None, AnnounceEvent::None, 30),
+        ("numwant -1 over UDP", UDP, None, AnnounceEvent::None, 30),
         ("numwant -1 over HTTP", HTTP, None, AnnounceEvent::None, 50),
-        ("numwant 0", Channel::Udp, Some(0), AnnounceEvent::None, 0),
-        ("numwant 1", Channel::Udp, Some(1), AnnounceEvent::None, 1),
+        ("numwant 0", UDP, Some(0), AnnounceEvent::None, 0),
+        ("numwant 1", UDP, Some(1), AnnounceEvent::None, 1),
         ("numwant huge", HTTP, Some(u32::MAX), AnnounceEvent::None, 50),
-        ("paused", Channel::Udp, None, AnnounceEvent::Paused, 0),
-        ("paused, asking", Channel::Udp, Some(5), AnnounceEvent::Paused, 5),
-        ("started", Channel::Udp, None, AnnounceEvent::Started, 30),
-        ("stopped", Channel::Udp, Some(50), AnnounceEvent::Stopped, 0),
+        ("paused", UDP, None, AnnounceEvent::Paused, 0),
+        ("paused, asking", UDP, Some(5), AnnounceEvent::Paused, 5),
+        ("started", UDP, None, AnnounceEvent::Started, 30),
+        ("stopped", UDP, Some(50), AnnounceEvent::Stopped, 0),
     ];
     for (row, channel, numwant, event, expected) in rows {
         world.over(channel, me, |announce| {
@@ -327,6 +328,18 @@ fn ages_are_right_after_years() {
         world.swarms.expire(world.now, &world.ledger);
         assert_eq!(world.ledger.peers(), 0, "{years} years, past it");
     }
+}
+
+/// 3.2 row 27: many clients ignore the interval; they are answered all the same.
+#[test]
+fn who_comes_too_often_is_still_answered() {
+    let mut world = World::new();
+    world.crowd(5);
+    for _ in 0..1000 {
+        world.udp("8.8.8.8:8", |_| {});
+        assert_eq!(world.named.len(), 5);
+    }
+    assert_eq!(world.ledger.peers(), 6);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::config::TrackerConfig;
 use crate::tracker::Tracker;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::Ipv6Addr;
 use swarm_core::types::{InfoHash, PeerId};
 use swarm_core::wire::tracker_udp::{
     ConnectionId, Reply, encode_announce, encode_connect, encode_scrape,
@@ -20,7 +20,7 @@ fn desk() -> Desk {
 
 fn desk_with(allowed: Option<BTreeSet<InfoHash>>) -> Desk {
     let config = TrackerConfig { allowed, ..TrackerConfig::default() };
-    Desk::new(Arc::new(Service::new(&config).unwrap()))
+    Desk::new(Arc::new(Service::new(&config).unwrap()), None)
 }
 
 fn addr(text: &str) -> SocketAddr {

@@ -12,7 +12,7 @@ pub(crate) mod outbox;
 mod reader;
 mod writer;
 
-pub(crate) use outbox::{OutgoingBlock, Outbox};
+pub(crate) use outbox::{Outbox, OutgoingBlock};
 pub(crate) use reader::Incoming;
 
 use super::gate::Throttle;
@@ -133,9 +133,13 @@ impl Connection {
     fn turn(&mut self, cx: &mut Context<'_>) -> Step {
         self.take_orders(cx)?;
         let wrote = self.write(cx)?;
-        let read = if self.report.items.is_empty() { self.read(cx)? } else { Turn::Wait };
+        let stuck = !self.report.items.is_empty();
+        let read = if stuck { Turn::Wait } else { self.read(cx)? };
         self.tell(cx)?;
-        Ok(if wrote == Turn::Again { wrote } else { read })
+        // The socket was not asked while the inbox was full, so it will not wake us.
+        let unstuck = stuck && self.report.items.is_empty();
+        let again = unstuck || wrote == Turn::Again || read == Turn::Again;
+        Ok(if again { Turn::Again } else { Turn::Wait })
     }
 
     /// Takes what the torrent and the workers have queued.
@@ -187,12 +191,17 @@ impl Connection {
         let written = written.map_err(lost)?;
         let payload = self.writer.advance(written, &mut self.report.sent);
         self.up.give_back(granted.saturating_sub(payload));
-        let full = written < offered && self.stream.poll_write_ready(cx).map_err(lost)?.is_pending();
+        let full =
+            written < offered && self.stream.poll_write_ready(cx).map_err(lost)?.is_pending();
         Ok(if full { Turn::Wait } else { Turn::Again })
     }
 
     /// One read of as much as the limit allows.
     fn read(&mut self, cx: &mut Context<'_>) -> Step {
+        if self.reader.has_more() {
+            self.report.payload_bytes += self.reader.advance(0, &mut self.report.items)?;
+            return Ok(Turn::Again);
+        }
         if self.stream.poll_read_ready(cx).map_err(lost)?.is_pending() {
             return Ok(Turn::Wait);
         }
@@ -225,7 +234,9 @@ impl Connection {
             let Poll::Ready(permit) = permit.as_mut().poll(cx) else { return Ok(()) };
             self.permit = None;
             let report = std::mem::take(&mut self.report);
-            permit.map_err(|_| CloseReason::Stopping)?.send(Mail::Report { peer: self.key, report });
+            permit
+                .map_err(|_| CloseReason::Stopping)?
+                .send(Mail::Report { peer: self.key, report });
             return Ok(());
         }
         let report = std::mem::take(&mut self.report);
@@ -283,3 +294,6 @@ fn lost(error: io::Error) -> CloseReason {
         _ => CloseReason::Lost,
     }
 }
+
+#[cfg(test)]
+mod tests;

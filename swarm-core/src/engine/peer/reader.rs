@@ -22,6 +22,9 @@ pub(crate) const SCRATCH_MIN: usize = 4 << 10;
 pub(crate) const SCRATCH_MAX: usize = 256 << 10;
 /// Blocks beyond those we asked for after which a peer is closed (LIMITS 5.2).
 pub(crate) const UNASKED_MAX: u32 = 32;
+/// Messages and blocks handed on at once: a peer may pack 65,000 messages into one read, and
+/// what waits for the torrent must not take more memory than was read.
+pub(crate) const ITEMS_MAX: usize = 1024;
 /// Reads in a row that leave most of the scratch empty before it shrinks again.
 const QUIET_READS: u32 = 64;
 
@@ -46,6 +49,7 @@ pub(crate) struct Reader {
     asked: u64,
     unasked: u32,
     quiet: u32,
+    more: bool,
 }
 
 /// A block whose header is in and whose payload is not. While there is one, the scratch
@@ -71,7 +75,14 @@ impl Reader {
             asked: 0,
             unasked: 0,
             quiet: 0,
+            more: false,
         }
+    }
+
+    /// Whether bytes that are here already may hold more: then call [`Self::advance`] with 0
+    /// before the next read.
+    pub(crate) const fn has_more(&self) -> bool {
+        self.more
     }
 
     /// So many more blocks may come.
@@ -104,7 +115,8 @@ impl Reader {
     }
 
     /// Takes in the `count` bytes that a read has just put into [`Self::buffers`], and
-    /// appends what is complete to `out`. Gives how many of the bytes were payload.
+    /// appends what is complete to `out`, up to [`ITEMS_MAX`] items; see [`Self::has_more`].
+    /// Gives how many of the bytes were payload.
     ///
     /// # Errors
     /// Why the connection must be closed.
@@ -117,8 +129,13 @@ impl Reader {
         let direct = self.fill_directly(count, out);
         self.end += count - direct;
         let mut payload = direct;
+        self.more = false;
         loop {
             payload += self.fill_from_scratch(out);
+            if out.len() >= ITEMS_MAX {
+                self.more = true;
+                break;
+            }
             let unread = self.scratch.get(self.start..self.end).unwrap_or_default();
             let decoded = frame::decode(unread, &self.limits);
             let Some((taken, message)) = decoded.map_err(|_| CloseReason::Malformed)? else {
@@ -189,8 +206,7 @@ impl Reader {
         self.end -= self.start;
         self.start = 0;
         let unread = self.scratch.get(..self.end).unwrap_or_default();
-        let required =
-            frame::required(unread, &self.limits).map_err(|_| CloseReason::Malformed)?;
+        let required = frame::required(unread, &self.limits).map_err(|_| CloseReason::Malformed)?;
         if self.scratch.len() < required {
             self.scratch.resize(required, 0);
         }

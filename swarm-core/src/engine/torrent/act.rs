@@ -1,10 +1,9 @@
 //! What the state machine asks for, done.
 
-use super::content::Done;
 use super::TorrentTask;
-use crate::data::Job;
+use super::content::Done;
 use crate::data::jobs::{StoreOutcome, StorePiece, Stored};
-use crate::data::workers::{JobPanicked, Kind};
+use crate::data::workers::JobPanicked;
 use crate::engine::dial;
 use crate::engine::peer::outbox::Overloaded;
 use crate::proto::event::{Event, Phase};
@@ -21,7 +20,8 @@ impl TorrentTask {
         while let Some(output) = self.core.poll() {
             match output {
                 Output::Connect { addr } => {
-                    let dial = dial::run(self.shared.clone(), self.face.clone(), self.inbox.clone(), addr);
+                    let dial =
+                        dial::run(self.shared.clone(), self.face.clone(), self.inbox.clone(), addr);
                     self.shared.tasks.spawn("dial", dial);
                 }
                 Output::Send { peer, message } => self.queue(peer, &message),
@@ -75,47 +75,8 @@ impl TorrentTask {
             hash,
             digests,
         };
-        let report = self.reporter();
-        self.submit(store.job(move |stored| report(Done::Stored { piece, stored })));
-    }
-
-    /// How a job tells that it is done. Never waits: the channel has room for every job.
-    pub(super) fn reporter(&self) -> impl FnOnce(Done) + Send + use<> {
-        let sender = self.done_sender.clone();
-        move |done| {
-            let sent = sender.try_send(done);
-            debug_assert!(
-                !matches!(sent, Err(tokio::sync::mpsc::error::TrySendError::Full(_))),
-                "jobs are counted before they are submitted"
-            );
-        }
-    }
-
-    /// Gives a job to the workers, or keeps it until they have room.
-    pub(super) fn submit(&mut self, job: Job) {
-        self.waiting.push_back(job);
-        if self.waiting.len() == 1 {
-            self.submit_waiting();
-        }
-    }
-
-    /// Gives the workers what they have room for.
-    pub(super) fn submit_waiting(&mut self) {
-        while let Some(job) = self.waiting.pop_front() {
-            // A read reports to its peer's connection and not to us.
-            let reports = job.kind() != Kind::Read;
-            if reports && self.jobs >= super::JOBS_MAX {
-                self.waiting.push_front(job);
-                return;
-            }
-            if let Err(job) = self.shared.workers.submit(job) {
-                self.waiting.push_front(job);
-                let face = Arc::clone(&self.face);
-                self.shared.workers.when_room(move || face.nudge());
-                return;
-            }
-            self.jobs += usize::from(reports);
-        }
+        let report = self.jobs.reporter();
+        self.jobs.push(store.job(move |stored| report(Done::Stored { piece, stored })));
     }
 
     pub(super) fn on_stored(

@@ -9,10 +9,10 @@
 use super::TorrentTask;
 use super::face::Face;
 use super::progress::Progress;
+use crate::data::Job;
 use crate::data::check::{PieceState, ScanError};
 use crate::data::jobs::{CheckPieces, Stored};
 use crate::data::workers::{JobPanicked, Kind};
-use crate::data::Job;
 use crate::geometry::Geometry;
 use crate::metainfo::{Magnet, Metainfo, PeerAddr};
 use crate::proto::event::Phase;
@@ -98,21 +98,21 @@ pub(crate) fn open(
 impl TorrentTask {
     /// Starts on what is known.
     pub(super) fn begin(&mut self, now: Moment, opened: Option<Opened>, peers: Vec<SocketAddr>) {
-        self.show_now(now);
         if let Some(opened) = opened {
             self.on_opened(now, opened);
         }
+        // Only now: a torrent with metadata never looks for any, and trackers are told so.
+        self.show_now(now);
         if !peers.is_empty() {
             self.face.order(|orders| orders.peers.extend(peers));
         }
-        if let Some(link) = self.link.as_ref().filter(|link| !link.peers().is_empty()) {
+        if let Some(link) = self.terms.link.as_ref().filter(|link| !link.peers().is_empty()) {
             let look_up = look_up(self.face.clone(), link.peers().to_vec());
             self.shared.tasks.spawn("look up peers", look_up);
         }
     }
 
     pub(super) fn on_done(&mut self, now: Moment, done: Done) {
-        self.jobs -= 1;
         match done {
             Done::Stored { piece, stored } => self.on_stored(now, piece, stored),
             Done::Parsed(Some(metainfo)) => self.open(metainfo),
@@ -142,11 +142,11 @@ impl TorrentTask {
     }
 
     fn open(&mut self, metainfo: Arc<Metainfo>) {
-        if let (Selection::All, Some(link)) = (&self.selection, &self.link) {
-            self.selection = selection_of(link, &metainfo);
+        if let (Selection::All, Some(link)) = (&self.terms.selection, &self.terms.link) {
+            self.terms.selection = selection_of(link, &metainfo);
         }
-        let (mode, selection) = (self.mode.clone(), self.selection.clone());
-        let overwrite = self.overwrite;
+        let (mode, selection) = (self.terms.mode.clone(), self.terms.selection.clone());
+        let overwrite = self.terms.overwrite;
         self.background(
             move || open(&mode, metainfo, &selection, overwrite),
             |opened| Done::Opened(flatten(opened)),
@@ -156,7 +156,7 @@ impl TorrentTask {
     fn on_opened(&mut self, now: Moment, opened: Opened) {
         let Opened { metainfo, storage } = opened;
         let geometry = *metainfo.geometry();
-        let progress = Arc::new(Progress::new(metainfo.clone(), &self.selection));
+        let progress = Arc::new(Progress::new(metainfo.clone(), &self.terms.selection));
         // Only ever set here, and metadata comes once.
         let _ = self.face.progress.set(progress.clone());
         for link in self.links.values() {
@@ -168,7 +168,7 @@ impl TorrentTask {
         self.face.advance(|status| status.metainfo = Some(metainfo.clone()));
         self.face.tell(Event::Metadata(metainfo.clone()));
         self.feed(now, Input::Metainfo(metainfo));
-        if matches!(self.mode, Mode::Seed { verified: true, .. }) {
+        if matches!(self.terms.mode, Mode::Seed { verified: true, .. }) {
             self.trust_all(now);
         } else {
             self.check_more();
@@ -187,12 +187,12 @@ impl TorrentTask {
     fn check_more(&mut self) {
         let limit = self.shared.worker_count * CHECKS_PER_WORKER;
         while let Some(job) = self.next_check(limit) {
-            self.submit(job);
+            self.jobs.push(job);
         }
     }
 
     fn next_check(&mut self, limit: usize) -> Option<Job> {
-        let report = self.reporter();
+        let report = self.jobs.reporter();
         let Content { metainfo, geometry, storage, check, .. } = self.content.as_mut()?;
         let count = (CHECK_BYTES / geometry.piece_length()).max(1);
         let end = check.next.saturating_add(count).min(geometry.piece_count());
@@ -237,7 +237,7 @@ impl TorrentTask {
     /// What is on the disk is known: lets the storage act on it before anything is written.
     fn settle(&mut self, now: Moment) {
         let Some(content) = &self.content else { return };
-        if matches!(self.mode, Mode::Seed { .. }) {
+        if matches!(self.terms.mode, Mode::Seed { .. }) {
             return self.on_settled(now);
         }
         let (storage, good) = (content.storage.clone(), content.check.good.clone());
@@ -252,7 +252,7 @@ impl TorrentTask {
         let have = std::mem::take(&mut content.check.good);
         let count = have.count();
         // A seed writes nothing, so it wants nothing but what it has.
-        let wanted = match self.mode {
+        let wanted = match self.terms.mode {
             Mode::Fetch { .. } => content.progress.wanted_pieces(),
             Mode::Seed { .. } => have.clone(),
         };
@@ -269,12 +269,12 @@ impl TorrentTask {
 
     /// Another choice of files.
     pub(super) fn on_selection(&mut self, now: Moment, selection: Selection) {
-        self.selection = selection;
+        self.terms.selection = selection;
         let Some(content) = &self.content else { return };
-        if matches!(self.mode, Mode::Seed { .. }) {
+        if matches!(self.terms.mode, Mode::Seed { .. }) {
             return;
         }
-        content.progress.select(&self.selection);
+        content.progress.select(&self.terms.selection);
         let wanted = content.progress.wanted_pieces();
         let (storage, progress) = (content.storage.clone(), content.progress.clone());
         self.background(
@@ -290,7 +290,7 @@ impl TorrentTask {
     /// Everything wanted is here: forces it to the disk and gives it its final name.
     pub(super) fn finish(&mut self, now: Moment) {
         let Some(content) = &self.content else { return };
-        if matches!(self.mode, Mode::Seed { .. }) {
+        if matches!(self.terms.mode, Mode::Seed { .. }) {
             return self.on_finished(now);
         }
         let storage = content.storage.clone();
@@ -301,7 +301,7 @@ impl TorrentTask {
     }
 
     /// Counts a piece that is verified and written.
-    pub(super) fn count_piece(&mut self, piece: PieceIndex) {
+    pub(super) fn count_piece(&self, piece: PieceIndex) {
         let Some(content) = &self.content else { return };
         for file in content.progress.add_piece(piece) {
             self.face.tell(Event::FileDone { file });
@@ -314,8 +314,8 @@ impl TorrentTask {
         work: impl FnOnce() -> T + Send + 'static,
         done: impl FnOnce(Result<T, JobPanicked>) -> Done + Send + 'static,
     ) {
-        let report = self.reporter();
-        self.submit(Job::new(Kind::Background, work, move |result| report(done(result))));
+        let report = self.jobs.reporter();
+        self.jobs.push(Job::new(Kind::Background, work, move |result| report(done(result))));
     }
 
     /// Stops the torrent on an error of this machine.

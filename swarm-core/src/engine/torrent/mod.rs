@@ -14,6 +14,7 @@ mod act;
 mod content;
 mod face;
 mod feed;
+mod jobs;
 mod progress;
 mod serve;
 mod show;
@@ -25,17 +26,18 @@ use super::announcing::Trackers;
 use super::budget::Share;
 use super::peer::{Outbox, Report};
 use super::shared::Shared;
-use crate::data::{Job, PieceBuf};
+use crate::data::PieceBuf;
 use crate::metainfo::Magnet;
+use crate::proto::PeerKey;
 use crate::proto::input::{CloseReason, DialError, Direction, Input, Source};
 use crate::proto::torrent::{Config as CoreConfig, Params, Torrent};
-use crate::proto::PeerKey;
 use crate::session::{AddTorrent, Mode, Selection};
 use crate::types::{Moment, PeerId, PieceIndex, Span};
 use crate::wire::Reserved;
 use bytes::BytesMut;
 use content::{Content, Done};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use jobs::Jobs;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,8 +48,6 @@ use tokio::sync::mpsc;
 pub(crate) const INBOX_MAX: usize = 256;
 /// Reports taken in one turn before peers are told what follows from them.
 const TURN_MAX: usize = 16;
-/// Jobs of one torrent in the workers' hands; more wait here.
-const JOBS_MAX: usize = 256;
 
 /// The way to a torrent's task.
 pub(crate) type Inbox = mpsc::Sender<Mail>;
@@ -95,22 +95,11 @@ pub(crate) struct TorrentTask {
     shared: Arc<Shared>,
     face: Arc<Face>,
     core: Torrent,
-    mode: Mode,
-    selection: Selection,
-    /// The magnet link the torrent came from.
-    link: Option<Box<Magnet>>,
-    overwrite: bool,
+    terms: Terms,
     started: Moment,
-
     inbox: Inbox,
     mail: mpsc::Receiver<Mail>,
-    done: mpsc::Receiver<Done>,
-    done_sender: mpsc::Sender<Done>,
-    /// Jobs that have not reported.
-    jobs: usize,
-    /// Jobs that did not fit.
-    waiting: VecDeque<Job>,
-
+    jobs: Jobs,
     links: BTreeMap<PeerKey, Link>,
     next_peer: u32,
     /// Peers with messages of this turn.
@@ -125,6 +114,16 @@ pub(crate) struct TorrentTask {
     fetched: bool,
     shown: Moment,
     stopping: bool,
+}
+
+/// What the caller asked for.
+#[derive(Debug)]
+struct Terms {
+    mode: Mode,
+    selection: Selection,
+    overwrite: bool,
+    /// The magnet link the torrent came from.
+    link: Option<Box<Magnet>>,
 }
 
 /// What a torrent starts from.
@@ -146,23 +145,21 @@ impl TorrentTask {
         let core = Torrent::new(params(&shared, &face, seed), now);
         let (tiers, order) = (add.tracker_tiers(), add.tier_order());
         let trackers = Trackers::start(&shared, &face, &inbox, (seed, &tiers, order));
-        let link = add.source.into_link();
-        let (done_sender, done) = mpsc::channel(JOBS_MAX);
+        let terms = Terms {
+            mode: add.mode,
+            selection: add.selection,
+            overwrite: add.overwrite,
+            link: add.source.into_link(),
+        };
         let mut task = Self {
             shared,
             face,
             core,
-            mode: add.mode,
-            selection: add.selection,
-            link,
-            overwrite: add.overwrite,
+            terms,
             started: now,
             inbox,
             mail,
-            done,
-            done_sender,
-            jobs: 0,
-            waiting: VecDeque::new(),
+            jobs: Jobs::new(),
             links: BTreeMap::new(),
             next_peer: 0,
             dirty: BTreeSet::new(),
@@ -193,7 +190,7 @@ impl TorrentTask {
             let done = tokio::select! {
                 biased;
                 () = self.face.nudged() => None,
-                done = self.done.recv() => done,
+                done = self.jobs.next() => done,
                 _ = self.mail.recv_many(&mut batch, TURN_MAX) => None,
                 () = &mut sleep => None,
             };
@@ -208,7 +205,7 @@ impl TorrentTask {
         if let Some(done) = done {
             self.on_done(now, done);
         }
-        while let Ok(done) = self.done.try_recv() {
+        while let Some(done) = self.jobs.try_next() {
             self.on_done(now, done);
         }
         for mail in batch.drain(..) {
@@ -219,10 +216,16 @@ impl TorrentTask {
         if self.core.deadline().is_some_and(|deadline| deadline <= now) {
             self.feed(now, Input::Wake);
         }
-        self.submit_waiting();
-        self.submit_serves();
+        self.line_up_serves();
+        self.submit_jobs();
         self.post();
         self.show(now);
+    }
+
+    /// Gives the workers what they have room for.
+    fn submit_jobs(&mut self) {
+        let face = Arc::clone(&self.face);
+        self.jobs.submit(&self.shared.workers, move || face.nudge());
     }
 
     /// When to look again if nothing arrives.
@@ -235,11 +238,10 @@ impl TorrentTask {
     async fn wind_down(&mut self) {
         let now = self.shared.clock.now();
         self.feed(now, Input::Pause);
-        self.waiting.clear();
+        self.jobs.give_up_waiting();
         self.post();
-        while self.jobs > 0 {
-            let Some(done) = self.done.recv().await else { break };
-            self.jobs -= 1;
+        while !self.jobs.is_idle() {
+            let Some(done) = self.jobs.next().await else { break };
             self.on_last_done(done);
         }
         self.show_now(self.shared.clock.now());

@@ -66,10 +66,9 @@ impl Progress {
         let range = self.metainfo.geometry().piece_range(piece);
         let mut done = Vec::new();
         for slice in self.metainfo.layout().slices(range).filter(|slice| !slice.pad) {
-            let (Some(progress), Some(extent)) = (
-                self.files.get(slice.file.as_usize()),
-                self.metainfo.layout().extent(slice.file),
-            ) else {
+            let (Some(progress), Some(extent)) =
+                (self.files.get(slice.file.as_usize()), self.metainfo.layout().extent(slice.file))
+            else {
                 continue;
             };
             let before = progress.have_bytes.fetch_add(slice.length, Ordering::Relaxed);

@@ -9,7 +9,7 @@ use super::TorrentTask;
 use crate::data::BlockBuf;
 use crate::data::jobs::ReadBlocks;
 use crate::data::workers::JobPanicked;
-use crate::engine::peer::{OutgoingBlock, Outbox};
+use crate::engine::peer::{Outbox, OutgoingBlock};
 use crate::proto::PeerKey;
 use crate::storage::StorageError;
 use crate::types::Span;
@@ -25,17 +25,17 @@ struct Run {
 }
 
 impl TorrentTask {
-    /// Has the workers read what this turn decided to serve.
-    pub(super) fn submit_serves(&mut self) {
+    /// Puts the reads for what this turn decided to serve in line.
+    pub(super) fn line_up_serves(&mut self) {
         let mut serves = std::mem::take(&mut self.serves);
         for run in runs(serves.drain(..)) {
-            self.submit_run(run);
+            self.line_up_run(run);
         }
         // Keeps its capacity for the next turn.
         self.serves = serves;
     }
 
-    fn submit_run(&mut self, run: Run) {
+    fn line_up_run(&mut self, run: Run) {
         let (Some(content), Some(link)) = (&self.content, self.links.get(&run.peer)) else {
             return;
         };
@@ -47,7 +47,7 @@ impl TorrentTask {
             pool: self.shared.pool.clone(),
         };
         let outbox = link.outbox.clone();
-        self.submit(read.job(move |blocks| deliver(&outbox, run.spans, blocks)));
+        self.jobs.push(read.job(move |blocks| deliver(&outbox, run.spans, blocks)));
     }
 }
 
@@ -86,8 +86,7 @@ impl Run {
     fn goes_on_with(&self, span: Span) -> bool {
         self.spans.len() < RUN_BLOCKS_MAX
             && self.spans.last().is_some_and(|last| {
-                last.piece == span.piece
-                    && last.begin.checked_add(last.length) == Some(span.begin)
+                last.piece == span.piece && last.begin.checked_add(last.length) == Some(span.begin)
             })
     }
 }
@@ -114,8 +113,13 @@ mod tests {
 
     #[test]
     fn another_peer_a_gap_and_another_piece_begin_a_new_read() {
-        let serves =
-            vec![(1, span(0, 0)), (2, span(0, 1)), (2, span(0, 3)), (2, span(1, 0)), (2, span(1, 1))];
+        let serves = vec![
+            (1, span(0, 0)),
+            (2, span(0, 1)),
+            (2, span(0, 3)),
+            (2, span(1, 0)),
+            (2, span(1, 1)),
+        ];
         assert_eq!(lengths(serves), [(1, 1), (2, 1), (2, 1), (2, 2)]);
     }
 }

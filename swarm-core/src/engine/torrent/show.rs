@@ -1,10 +1,10 @@
 //! What the torrent shows of itself: snapshots, and how a fetch ended.
 
-use super::content::Done;
 use super::TorrentTask;
+use super::content::Done;
 use crate::data::jobs::{StoreOutcome, Stored};
-use crate::proto::event::Phase;
 use crate::proto::announce::Status;
+use crate::proto::event::Phase;
 use crate::proto::torrent::Snapshot;
 use crate::session::{Completed, Event};
 use crate::types::Moment;
@@ -90,9 +90,11 @@ impl TorrentTask {
     }
 
     /// A job reports after the torrent was told to stop: only what it wrote matters.
-    pub(super) fn on_last_done(&mut self, done: Done) {
-        if let Done::Stored { stored: Ok(Stored { outcome: StoreOutcome::NotWritten(error), .. }), .. } =
-            done
+    pub(super) fn on_last_done(&self, done: Done) {
+        if let Done::Stored {
+            stored: Ok(Stored { outcome: StoreOutcome::NotWritten(error), .. }),
+            ..
+        } = done
         {
             tracing::warn!(%error, "a verified piece could not be written");
         }

@@ -228,16 +228,15 @@ impl Torrent {
         for liar in self.blame.verified(piece, digests) {
             self.ban(now, liar);
         }
-        let lacking: Vec<PeerKey> = self
+        // Those who lack it can fetch it; a seed shows its user how far we are.
+        let concerned: Vec<PeerKey> = self
             .peers
             .values()
-            .filter(|peer| {
-                peer.greeting != Greeting::Due
-                    && peer.known().is_some_and(|have| !have.contains(piece))
-            })
+            .filter(|peer| peer.greeting != Greeting::Due)
+            .filter(|peer| peer.known().is_some_and(|have| have.is_all() || !have.contains(piece)))
             .map(|peer| peer.key)
             .collect();
-        for key in lacking {
+        for key in concerned {
             self.send(now, key, Message::Have(piece));
         }
         if complete && self.phase == Phase::Downloading {

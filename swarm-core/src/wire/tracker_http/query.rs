@@ -295,6 +295,7 @@ mod tests {
         parse(rest).unwrap().announce
     }
 
+    /// DISCOVERY 3.2 row 1.
     #[test]
     fn all_byte_values_decode_in_three_spellings() {
         for byte in 0..=u8::MAX {
@@ -312,6 +313,7 @@ mod tests {
         }
     }
 
+    /// DISCOVERY 3.2 row 1.
     #[test]
     fn a_plus_is_a_plus_and_a_semicolon_does_not_split() {
         let query = b"info_hash=+;++++++++++++++++;+&port=1;port=2";
@@ -326,6 +328,7 @@ mod tests {
         assert_eq!(parse_scrape(query).unwrap()[0].as_bytes(), &query[10..]);
     }
 
+    /// DISCOVERY 3.2 row 2.
     #[test]
     fn two_hashes_are_refused_by_announce_and_listed_by_scrape() {
         let query = format!("{HASH}&{HASH}&port=1");
@@ -333,12 +336,14 @@ mod tests {
         assert_eq!(parse_scrape(query.as_bytes()).unwrap().len(), 2);
     }
 
+    /// DISCOVERY 3.2 row 2.
     #[test]
     fn of_another_repeated_key_the_first_wins() {
         assert_eq!(announce("&port=9&left=1&left=0").port, 7);
         assert_eq!(announce("&left=1&left=0").left, 1);
     }
 
+    /// DISCOVERY 3.2 rows 3 and 5.
     #[test]
     fn wrong_lengths_are_named() {
         let cases = [
@@ -360,6 +365,7 @@ mod tests {
         assert_eq!(parse_scrape(b"info_hash="), Err(QueryError::InfoHashLength(0)));
     }
 
+    /// DISCOVERY 3.2 rows 4 and 5.
     #[test]
     fn only_an_exact_zero_left_makes_a_seed() {
         let huge = "9".repeat(60);
@@ -379,6 +385,7 @@ mod tests {
         assert_eq!(announce(&format!("&left=-{huge}")).left, Announce::LEFT_UNKNOWN);
     }
 
+    /// DISCOVERY 3.1: numwant -1 and 0.
     #[test]
     fn numwant_keeps_zero_and_forgets_negatives() {
         let cases = [("0", Some(0)), ("1", Some(1)), ("-1", None), ("x", None), ("", None)];
@@ -399,6 +406,7 @@ mod tests {
         assert_eq!(parse("&compact=1").unwrap().form, PeerForm::Compact);
     }
 
+    /// DISCOVERY 3.2 row 5.
     #[test]
     fn a_peer_without_an_id_is_welcome() {
         let query = parse_announce(format!("{HASH}&port=1").as_bytes()).unwrap();
@@ -422,6 +430,7 @@ mod tests {
         }
     }
 
+    /// DISCOVERY 3.2 row 6.
     #[test]
     fn the_last_announce_of_the_path_becomes_scrape() {
         let hash = [InfoHash::new(*b"aaaaaaaaaaaaaaaaaaaa")];

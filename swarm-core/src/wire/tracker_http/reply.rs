@@ -153,9 +153,7 @@ fn put_string(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 fn put_number(out: &mut Vec<u8>, number: impl std::fmt::Display) {
-    use std::io::Write as _;
-    // Writing to a vector cannot fail.
-    let _ = write!(out, "{number}");
+    out.extend_from_slice(number.to_string().as_bytes());
 }
 
 fn put_int(out: &mut Vec<u8>, number: impl std::fmt::Display) {

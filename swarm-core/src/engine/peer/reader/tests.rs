@@ -47,7 +47,14 @@ fn read(
         count += now.len();
         *stream = rest;
     }
-    reader.advance(count, out)
+    let mut payload = reader.advance(count, out)?;
+    while reader.has_more() {
+        let mut next = Vec::new();
+        payload += reader.advance(0, &mut next)?;
+        assert!(next.len() <= ITEMS_MAX);
+        out.append(&mut next);
+    }
+    Ok(payload)
 }
 
 fn reader(asked: u64) -> Reader {
@@ -167,4 +174,27 @@ fn a_length_no_message_can_have_ends_the_connection_before_it_is_buffered() {
     let end = read(&mut reader, &mut &[0xff, 0xff, 0xff, 0xff, 5][..], 100, &mut out);
     assert_eq!(end, Err(CloseReason::Malformed));
     assert_eq!(reader.scratch.len(), SCRATCH_MIN);
+}
+
+#[test]
+fn a_flood_of_tiny_messages_is_handed_on_in_bounded_portions() {
+    let mut reader = reader(0);
+    let keep_alives = vec![0; 4 * 3 * ITEMS_MAX];
+    let mut rest = &keep_alives[..];
+    let mut count = 0;
+    while !rest.is_empty() {
+        let free = reader.buffers(usize::MAX)[1].len().min(rest.len());
+        reader.buffers(usize::MAX)[1][..free].fill(0);
+        rest = &rest[free..];
+        let mut out = Vec::new();
+        reader.advance(free, &mut out).unwrap();
+        while reader.has_more() {
+            assert_eq!(out.len(), ITEMS_MAX);
+            count += out.len();
+            out.clear();
+            reader.advance(0, &mut out).unwrap();
+        }
+        count += out.len();
+    }
+    assert_eq!(count, 3 * ITEMS_MAX);
 }

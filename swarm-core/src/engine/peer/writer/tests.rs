@@ -3,9 +3,13 @@ use crate::data::BlockPool;
 use crate::types::PieceIndex;
 use proptest::prelude::*;
 
+fn fill_of(piece: u32) -> u8 {
+    u8::try_from(piece).unwrap()
+}
+
 fn block(pool: &BlockPool, piece: u32, length: u32) -> OutgoingBlock {
     let mut data = pool.take();
-    data.as_mut().fill(piece as u8);
+    data.as_mut().fill(fill_of(piece));
     data.set_len(length as usize);
     OutgoingBlock { span: Span { piece: PieceIndex::new(piece), begin: 0, length }, data }
 }
@@ -13,14 +17,14 @@ fn block(pool: &BlockPool, piece: u32, length: u32) -> OutgoingBlock {
 fn frame_of(piece: u32, length: u32) -> Vec<u8> {
     let span = Span { piece: PieceIndex::new(piece), begin: 0, length };
     let mut bytes = piece_header(span).to_vec();
-    bytes.resize(bytes.len() + length as usize, piece as u8);
+    bytes.resize(bytes.len() + length as usize, fill_of(piece));
     bytes
 }
 
 /// Writes as a socket would that takes at most `take` bytes.
 fn write(writer: &mut Writer, payload_max: usize, take: usize, to: &mut Vec<u8>) -> (usize, usize) {
     let gathered = writer.gather(payload_max);
-    let bytes: Vec<u8> = gathered.parts().iter().flat_map(|part| part.to_vec()).collect();
+    let bytes: Vec<u8> = gathered.parts().iter().flat_map(|part| part.iter().copied()).collect();
     assert_eq!(bytes.len(), gathered.len());
     let count = take.min(bytes.len());
     to.extend_from_slice(&bytes[..count]);

@@ -27,6 +27,7 @@ fn full() -> AnnounceReply {
     }
 }
 
+/// DISCOVERY 3.2 row 18.
 #[test]
 fn a_compact_reply_is_canonical_bencode() {
     let bytes = encode(&full(), PeerForm::Compact);
@@ -47,6 +48,7 @@ fn a_dictionary_reply_lists_both_families() {
     assert_eq!(decode_announce_reply(&bytes), Ok(reply));
 }
 
+/// DISCOVERY 3.2 row 17.
 #[test]
 fn peers_is_there_even_when_nobody_is() {
     let empty = AnnounceReply::default();
