@@ -339,6 +339,18 @@ fn messages_that_contradict_the_torrent_end_the_connection() {
 }
 
 #[test]
+fn a_bitfield_that_comes_again_takes_the_place_of_what_was_said_before() {
+    let mut story = Story::with_pieces(0..6);
+    story.meet(1, FAST, Direction::Incoming);
+    story.say(1, Message::Bitfield(Bytes::from_static(&[0b1000_0010])));
+    story.say(1, Message::Have(piece(3)));
+    let out = story.say(1, Message::Bitfield(Bytes::from_static(&[0b1000_0001])));
+    assert_eq!(closed(&out, 1), None);
+    let asked = requests(&story.say(1, Message::Unchoke), 1);
+    assert!(!asked.is_empty() && asked.iter().all(|span| span.piece == piece(7)), "{asked:?}");
+}
+
+#[test]
 fn thrashing_is_bounded() {
     let mut story = Story::seed();
     story.meet(1, FAST, Direction::Incoming);
