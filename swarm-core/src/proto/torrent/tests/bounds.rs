@@ -173,7 +173,7 @@ fn what_is_read_ahead_for_peers_stays_within_the_send_budget() {
     assert_eq!(first.len(), 8);
     // Each block that leaves makes room for the one that has waited longest.
     let mut total = first.len();
-    let mut queue = std::collections::VecDeque::from(first);
+    let mut queue = VecDeque::from(first);
     while let Some((peer, span)) = queue.pop_front() {
         let next = served(&story.tell(Input::Sent { peer, span }));
         total += next.len();
