@@ -1,8 +1,9 @@
 """The clients that swarms are made of: how each is started, fed and asked whether it is ready.
 
-Every client gets an address of its own on the loopback of a private network namespace and
-keeps to it: no DHT, no local discovery, no port mapping. What it fetched is judged by the
-bytes on the disk, never by what it says.
+Every client gets a network namespace, which is a host of its own: one address, one line to
+the namespace of the case, which routes between them and to nowhere else. No DHT, no local
+discovery, no port mapping. What a client fetched is judged by the bytes on the disk, never by
+what it says.
 """
 
 import base64
@@ -14,11 +15,13 @@ import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 START_TIMEOUT = 60
-PORT = 7000
+#: Where peers connect, and where two of the clients are asked how they are.
+PORT, CONTROL = 7000, 8000
 
 
 class Failure(Exception):
@@ -36,23 +39,36 @@ def wait(what, condition, timeout=START_TIMEOUT):
     raise Failure(f"timed out after {timeout} s: {what}")
 
 
-def is_listening(address, port):
-    """Whether something accepts TCP there, read from the kernel so that nobody is disturbed."""
-    octets = bytes(int(part) for part in address.split("."))
-    hexed = octets[::-1].hex().upper()
-    wanted = {f"{hexed}:{port:04X}", f"00000000:{port:04X}"}
-    mapped = "0000000000000000FFFF0000" + hexed
-    wanted6 = {f"{mapped}:{port:04X}", f"{'0' * 32}:{port:04X}"}
-    for table, names in (("/proc/net/tcp", wanted), ("/proc/net/tcp6", wanted6)):
-        try:
-            rows = open(table).read().splitlines()[1:]
-        except OSError:
-            continue
-        for row in rows:
-            fields = row.split()
-            if fields[1] in names and fields[3] == "0A":
-                return True
+def plain_environment():
+    """The environment without our own variables: `swarm` refuses those that it does not know."""
+    return {key: value for key, value in os.environ.items() if not key.startswith("SWARM_")}
+
+
+def is_listening(process, port):
+    """Whether a TCP port accepts in the network of `process`, read from the kernel so that
+    nobody is disturbed."""
+    for table in ("tcp", "tcp6"):
+        with open(f"/proc/{process.pid}/net/{table}", encoding="ascii") as rows:
+            for row in rows.readlines()[1:]:
+                fields = row.split()
+                if fields[1].endswith(f":{port:04X}") and fields[3] == "0A":
+                    return True
     return False
+
+
+def host(number):
+    """A namespace with one address, joined to this one. Returns its name and the address."""
+    name, here, there = f"host{number}", f"10.99.{number}.1", f"10.99.{number}.2"
+    ip = lambda *words: subprocess.run(["ip", *words], check=True)
+    ip("netns", "add", name)
+    ip("link", "add", name, "type", "veth", "peer", "name", "line", "netns", name)
+    ip("address", "add", f"{here}/24", "dev", name)
+    ip("-n", name, "address", "add", f"{there}/24", "dev", "line")
+    ip("link", "set", name, "up")
+    ip("-n", name, "link", "set", "line", "up")
+    ip("-n", name, "link", "set", "lo", "up")
+    ip("-n", name, "route", "add", "default", "via", here)
+    return name, there
 
 
 class Client:
@@ -66,8 +82,8 @@ class Client:
 
     def __init__(self, place, number):
         self.place = place
-        self.address = f"10.99.0.{number}"
-        self.port = PORT + number
+        self.namespace, self.address = host(number)
+        self.port = PORT
         self.home = os.path.join(place, f"{self.kind}-{number}")
         self.log = os.path.join(self.home, "log")
         self.process = None
@@ -78,11 +94,11 @@ class Client:
         return f"{self.address}:{self.port}"
 
     def spawn(self, command):
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("SWARM_")}
+        environment = plain_environment()
         for variable in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME"):
             environment[variable] = self.home
         self.process = subprocess.Popen(
-            command,
+            ["ip", "netns", "exec", self.namespace, *command],
             stdin=subprocess.DEVNULL,
             stdout=open(self.log + ".out", "wb"),
             stderr=open(self.log, "wb"),
@@ -97,7 +113,7 @@ class Client:
 
     def is_ready(self):
         self.check_alive()
-        return is_listening(self.address, self.port)
+        return is_listening(self.process, self.port)
 
     def check_alive(self):
         if self.process.poll() is not None:
@@ -190,8 +206,9 @@ class Transmission(Client):
             "lpd-enabled": False,
             "utp-enabled": False,
             "port-forwarding-enabled": False,
-            "rpc-bind-address": "127.0.0.1",
-            "rpc-port": self.port + 1000,
+            "rpc-bind-address": self.address,
+            "rpc-port": CONTROL,
+            "rpc-whitelist-enabled": False,
             "rename-partial-files": False,
             "download-dir": folder,
             "download-queue-enabled": False,
@@ -202,7 +219,7 @@ class Transmission(Client):
             json.dump(settings, file)
         self.token = ""
         self.spawn(["transmission-daemon", "--foreground", "--config-dir", self.home, "--log-error"])
-        wait("transmission's control port", lambda: is_listening("127.0.0.1", self.port + 1000))
+        wait("transmission's control port", lambda: is_listening(self.process, CONTROL))
         with open(torrent, "rb") as file:
             content = base64.b64encode(file.read()).decode()
         self.call("torrent-add", metainfo=content, **{"download-dir": folder})
@@ -221,7 +238,7 @@ class Transmission(Client):
 
     def call(self, method, **arguments):
         body = json.dumps({"method": method, "arguments": arguments}).encode()
-        url = f"http://127.0.0.1:{self.port + 1000}/transmission/rpc"
+        url = f"http://{self.address}:{CONTROL}/transmission/rpc"
         for _ in range(5):
             request = urllib.request.Request(url, body, {"X-Transmission-Session-Id": self.token})
             try:
@@ -260,7 +277,7 @@ class Rqbit(Client):
         command = ["rqbit", "-v", "error", "--disable-dht", "--disable-dht-persistence", "--disable-lsd"]
         command += ["--disable-upnp-port-forward", "--ipv4-only", "-i", "2s"]
         command += ["--listen-ip", self.address, "--listen-port", str(self.port)]
-        command += ["--http-api-listen-addr", f"{self.address}:{self.port + 1000}"]
+        command += ["--http-api-listen-addr", f"{self.address}:{CONTROL}"]
         self.spawn([*command, "download", "-o", folder, *more, link])
 
     def start_seed(self, torrent, content):
@@ -268,12 +285,12 @@ class Rqbit(Client):
 
     def is_ready(self):
         self.check_alive()
-        url = f"http://{self.address}:{self.port + 1000}/torrents/0/stats/v1"
+        url = f"http://{self.address}:{CONTROL}/torrents/0/stats/v1"
         try:
             stats = json.load(urllib.request.urlopen(url, timeout=5))
         except (OSError, ValueError):
             return False
-        return stats.get("state") == "live" and stats.get("finished") and is_listening(self.address, self.port)
+        return stats.get("state") == "live" and stats.get("finished") and is_listening(self.process, self.port)
 
     def fetch(self, link, folder, peers=()):
         more = ["--initial-peers", ",".join(peers)] if peers else []
@@ -287,16 +304,18 @@ class OurTracker(Client):
 
     def serve(self, info_hashes):
         self.spawn([os.environ["SWARM_BIN"], "tracker", "--http", self.endpoint, "--udp", self.endpoint])
-        wait("our tracker to listen", lambda: self.check_alive() or is_listening(self.address, self.port))
+        wait("our tracker to listen", lambda: self.check_alive() or is_listening(self.process, self.port))
         return self
 
-    @property
-    def http(self):
-        return f"http://{self.endpoint}/announce"
-
-    @property
-    def udp(self):
-        return f"udp://{self.endpoint}/announce"
+    def knows_a_seed(self, info_hash):
+        """Whether a seed has announced itself, by scrape."""
+        quoted = urllib.parse.quote_from_bytes(bytes.fromhex(info_hash))
+        url = f"http://{self.endpoint}/scrape?info_hash={quoted}"
+        try:
+            answer = urllib.request.urlopen(url, timeout=5).read()
+        except OSError:
+            return False
+        return b"8:completei0e" not in answer and b"8:completei" in answer
 
 
 class Opentracker(OurTracker):
@@ -312,7 +331,7 @@ class Opentracker(OurTracker):
         with open(settings, "w", encoding="utf-8") as file:
             file.write(f"listen.tcp_udp {self.endpoint}\naccess.whitelist {allowed}\n")
         self.spawn(["opentracker", "-f", settings])
-        wait("opentracker to listen", lambda: self.check_alive() or is_listening(self.address, self.port))
+        wait("opentracker to listen", lambda: self.check_alive() or is_listening(self.process, self.port))
         return self
 
 

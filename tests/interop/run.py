@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 
-from clients import KINDS, Failure, Libtorrent, Opentracker, OurTracker, Swarm, missing, wait
+from clients import KINDS, Failure, Libtorrent, Opentracker, OurTracker, Swarm, missing, plain_environment, wait
 
 FETCH_TIMEOUT = 90
 CASE_TIMEOUT = 240
@@ -33,6 +33,7 @@ class Case:
     def __init__(self, place):
         self.place = place
         self.clients = []
+        self.tracker = None
         self.random = random.Random(7)
 
     def client(self, kind):
@@ -69,8 +70,14 @@ class Case:
             return torrent
         tracker = self.client(tracker_kind)
         run([*command, "--tracker", f"{scheme}://{tracker.endpoint}/announce"])
-        tracker.serve([info_hash(torrent)])
+        self.tracker = tracker.serve([info_hash(torrent)])
         return torrent
+
+    def seed(self, client, torrent, source):
+        """Serves the source; the torrent's tracker, if it has one, knows when this returns."""
+        client.seed(torrent, source)
+        if self.tracker:
+            wait(f"{client.kind} to announce", lambda: self.tracker.knows_a_seed(info_hash(torrent)))
 
     def out(self, client):
         folder = os.path.join(client.home, "out")
@@ -98,7 +105,7 @@ class Case:
 
 
 def run(command):
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=plain_environment())
     if done.returncode != 0:
         raise Failure(f"{' '.join(command)}: {done.returncode}\n{done.stderr}")
     return done.stdout
@@ -133,7 +140,7 @@ def we_seed(case, other, content="single"):
     theirs = KINDS[other]
     torrent = case.create(source, None if theirs.takes_peers else OurTracker)
     ours, theirs = case.client(Swarm), case.client(theirs)
-    ours.seed(torrent, source)
+    case.seed(ours, torrent, source)
     folder = case.out(theirs)
     theirs.fetch(torrent, folder, peers=[ours.endpoint])
     case.expect(theirs, folder, source)
@@ -154,7 +161,7 @@ def mixed(case, tracker_kind, seed, scheme="http"):
     """One seed; everybody else fetches at the same time and gives to the others."""
     source = case.single()
     torrent = case.create(source, tracker_kind, scheme)
-    case.client(KINDS[seed]).seed(torrent, source)
+    case.seed(case.client(KINDS[seed]), torrent, source)
     waiting = []
     for kind in ("swarm", *OTHERS, "swarm"):
         client = case.client(KINDS[kind])
@@ -194,9 +201,7 @@ def hybrid(case, direction):
 
     source = case.folder()
     # BEP 47's pad files lie between the files of a hybrid, so every file starts a piece.
-    files = libtorrent.file_storage()
-    libtorrent.add_files(files, source)
-    made = libtorrent.create_torrent(files, 64 << 10)
+    made = libtorrent.create_torrent(libtorrent.list_files(source), 64 << 10)
     libtorrent.set_piece_hashes(made, os.path.dirname(source))
     torrent = os.path.join(case.place, "hybrid.torrent")
     with open(torrent, "wb") as file:
@@ -259,10 +264,13 @@ CASES = {
 
 
 def in_namespace(name):
-    """Runs one case; this process already has the network to itself."""
+    """Runs one case; this process already has a network and mounts to itself."""
+    # Names of namespaces are mounts; they go with this process's own view of the mounts.
+    os.makedirs("/run/netns", exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/run/netns"], check=True)
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    for number in range(1, 20):
-        subprocess.run(["ip", "address", "add", f"10.99.0.{number}/32", "dev", "lo"], check=True)
+    with open("/proc/sys/net/ipv4/ip_forward", "w", encoding="ascii") as switch:
+        switch.write("1")
     function, *arguments = CASES[name]
     place = tempfile.mkdtemp(prefix="swarm-interop-")
     # opentracker gives up its privileges and must still read its list.
@@ -286,7 +294,9 @@ def outside(names):
     if not os.access(os.environ.get("SWARM_BIN", ""), os.X_OK):
         sys.exit("SWARM_BIN does not name the binary under test")
     os.environ["SWARM_BIN"] = os.path.abspath(os.environ["SWARM_BIN"])
-    unshare = ["unshare", "--net"] if os.geteuid() == 0 else ["unshare", "--net", "--map-root-user"]
+    unshare = ["unshare", "--net", "--mount"]
+    if os.geteuid() != 0:
+        unshare.append("--map-root-user")
     failed = 0
     for name in names or CASES:
         begin = time.monotonic()

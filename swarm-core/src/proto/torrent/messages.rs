@@ -36,11 +36,15 @@ impl Torrent {
         }
     }
 
-    /// All the peer has, said once and before any `have` (BEP 3, BEP 6).
+    /// All the peer has, said before any `have` (BEP 3, BEP 6). A bitfield may come again and
+    /// takes the place of what was said before: aria2 sends one instead of many `have`s.
     fn on_set(&mut self, now: Moment, key: PeerKey, set: EarlySet) {
         let Some(peer) = self.peers.get_mut(&key) else { return };
-        let needs_fast = !matches!(set, EarlySet::Bits(_));
-        if std::mem::replace(&mut peer.announced, true) || needs_fast && !peer.wire.reserved.fast {
+        let again = std::mem::replace(&mut peer.announced, true);
+        let is_fast = !matches!(set, EarlySet::Bits(_));
+        // Counting a whole set anew is work: saying it again comes at the rate of a toggle.
+        let too_often = again && !peer.floods.toggles.allow(now);
+        if too_often || is_fast && (again || !peer.wire.reserved.fast) {
             self.disconnect(now, key, CloseReason::Misbehaved);
             return;
         }
@@ -48,6 +52,7 @@ impl Torrent {
             (Holdings::Early(early), _) => early.set = Some(set),
             (Holdings::Known(have), Some(content)) => match read_set(&set, &content.geometry) {
                 Some(known) => {
+                    content.picker.peer_left(have);
                     content.picker.peer_has(&known);
                     *have = known;
                     self.review_interest(now, key);

@@ -194,3 +194,14 @@ fn requests_while_choked_are_an_offence_only_once_the_choke_must_have_arrived() 
     let last = (0..301).map(|_| closed(&ask(&mut story), 1)).last().flatten();
     assert_eq!(last, Some(CloseReason::Misbehaved));
 }
+
+#[test]
+fn bitfields_that_come_again_and_again_are_bounded() {
+    let mut story = Story::leech();
+    story.meet(1, FAST, Direction::Incoming);
+    let bits = || Message::Bitfield(Bytes::from_static(&[0b1010_0000]));
+    for _ in 0..=50 {
+        assert_eq!(closed(&story.say(1, bits()), 1), None);
+    }
+    assert_eq!(closed(&story.say(1, bits()), 1), Some(CloseReason::Misbehaved));
+}
