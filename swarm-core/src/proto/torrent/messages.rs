@@ -42,7 +42,9 @@ impl Torrent {
         let Some(peer) = self.peers.get_mut(&key) else { return };
         let again = std::mem::replace(&mut peer.announced, true);
         let is_fast = !matches!(set, EarlySet::Bits(_));
-        if is_fast && (again || !peer.wire.reserved.fast) {
+        // Counting a whole set anew is work: saying it again comes at the rate of a toggle.
+        let too_often = again && !peer.floods.toggles.allow(now);
+        if too_often || is_fast && (again || !peer.wire.reserved.fast) {
             self.disconnect(now, key, CloseReason::Misbehaved);
             return;
         }

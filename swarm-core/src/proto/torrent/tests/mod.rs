@@ -1,5 +1,7 @@
 //! Stories of one torrent and scripted peers.
 
+mod bounds;
+
 use super::super::input::{DialError, Direction, Reserved, Source, Verification};
 use super::*;
 use crate::types::Bitfield;
@@ -296,48 +298,6 @@ fn a_choked_peer_gets_nothing_but_its_allowed_fast_pieces() {
 }
 
 #[test]
-fn impossible_requests_are_rejected_and_too_many_of_them_end_the_connection() {
-    let mut story = Story::leech();
-    story.meet(1, FAST, Direction::Incoming);
-    let absurd = Span { piece: piece(u32::MAX), begin: u32::MAX, length: u32::MAX };
-    for _ in 0..300 {
-        let out = story.say(1, Message::Request(absurd));
-        assert_eq!((closed(&out, 1), sent(&out, 1)), (None, vec![Message::Reject(absurd)]));
-    }
-    let out = story.say(1, Message::Request(absurd));
-    assert_eq!(closed(&out, 1), Some(CloseReason::Misbehaved));
-}
-
-#[test]
-fn blocks_nobody_asked_for_are_dropped_and_then_end_the_connection() {
-    let mut story = Story::leech();
-    story.meet(1, FAST, Direction::Incoming);
-    for _ in 0..32 {
-        let (disposition, out) = story.block(1, span(0, 0));
-        assert_eq!((disposition, closed(&out, 1)), (Disposition::Drop, None));
-    }
-    assert_eq!(closed(&story.block(1, span(0, 0)).1, 1), Some(CloseReason::Misbehaved));
-}
-
-#[test]
-fn messages_that_contradict_the_torrent_end_the_connection() {
-    let hostile = [
-        vec![Message::Have(piece(8))],
-        vec![Message::Have(piece(u32::MAX))],
-        vec![Message::Have(piece(1)), Message::HaveAll],
-        vec![Message::HaveNone, Message::HaveAll],
-        vec![Message::Bitfield(Bytes::from_static(&[0xff, 0]))],
-        vec![Message::Bitfield(Bytes::new())],
-        vec![Message::Suggest(piece(8))],
-    ];
-    for messages in hostile {
-        let mut story = Story::leech();
-        story.meet(1, FAST, Direction::Incoming);
-        let out: Vec<_> = messages.iter().flat_map(|m| story.say(1, m.clone())).collect();
-        assert_eq!(closed(&out, 1), Some(CloseReason::Misbehaved), "{messages:?}");
-    }
-}
-
 #[test]
 fn a_bitfield_that_comes_again_takes_the_place_of_what_was_said_before() {
     let mut story = Story::with_pieces(0..6);
@@ -349,31 +309,6 @@ fn a_bitfield_that_comes_again_takes_the_place_of_what_was_said_before() {
     let asked = requests(&story.say(1, Message::Unchoke), 1);
     assert!(!asked.is_empty() && asked.iter().all(|span| span.piece == piece(7)), "{asked:?}");
 }
-
-#[test]
-fn thrashing_is_bounded() {
-    let mut story = Story::seed();
-    story.meet(1, FAST, Direction::Incoming);
-    let mut out = Vec::new();
-    for _ in 0..40 {
-        out.extend(story.say(1, Message::Interested));
-        out.extend(story.say(1, Message::NotInterested));
-    }
-    assert_eq!(closed(&out, 1), Some(CloseReason::Misbehaved));
-}
-
-#[test]
-fn repeated_haves_are_bounded_and_new_ones_are_not() {
-    let mut story = Story::leech();
-    story.meet(1, FAST, Direction::Incoming);
-    let mut out = Vec::new();
-    for _ in 0..20_002 {
-        out.extend(story.say(1, Message::Have(piece(0))));
-    }
-    assert_eq!(closed(&out, 1), Some(CloseReason::Misbehaved));
-}
-
-#[test]
 fn the_only_giver_of_a_wrong_piece_is_banned_at_once_and_for_good() {
     let mut story = Story::with_pieces(0..7);
     for span in requests(&story.join_seed(1), 1) {
@@ -536,27 +471,4 @@ fn metadata_comes_from_one_peer_and_a_wrong_one_has_one_giver() {
     story.tell(Input::Metainfo(metainfo(8)));
     let out = story.tell(Input::Checked { have: Bitfield::none(8) });
     assert!(sent(&out, 2).contains(&Message::Interested), "what it said before counts");
-}
-
-#[test]
-fn metadata_is_served_and_requests_for_it_are_bounded() {
-    let mut story = Story::seed();
-    story.meet(1, FAST, Direction::Incoming);
-    offer_metadata(&mut story, 1, None);
-    let ask = |piece| {
-        let payload = MetadataMessage::Request { piece }.encode();
-        Message::Extended { id: Extension::UtMetadata.local_id(), payload }
-    };
-    let answer = |out: &[Output]| match &sent(out, 1)[..] {
-        [Message::Extended { payload, .. }] => MetadataMessage::decode(payload).unwrap(),
-        other => panic!("{other:?}"),
-    };
-    let out = story.say(1, ask(0));
-    assert!(matches!(answer(&out), MetadataMessage::Data { piece: 0, .. }));
-    let out = story.say(1, ask(u32::MAX));
-    assert!(matches!(answer(&out), MetadataMessage::Reject { .. }));
-    let refused = (0..100)
-        .filter(|_| matches!(answer(&story.say(1, ask(0))), MetadataMessage::Reject { .. }))
-        .count();
-    assert!(refused >= 30, "only {refused} of 100 refused");
 }

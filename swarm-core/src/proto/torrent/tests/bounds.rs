@@ -1,0 +1,207 @@
+//! Stories of peers that go too far, one a bound.
+
+use super::*;
+
+#[test]
+fn impossible_requests_are_rejected_and_too_many_of_them_end_the_connection() {
+    let mut story = Story::leech();
+    story.meet(1, FAST, Direction::Incoming);
+    let absurd = Span { piece: piece(u32::MAX), begin: u32::MAX, length: u32::MAX };
+    for _ in 0..300 {
+        let out = story.say(1, Message::Request(absurd));
+        assert_eq!((closed(&out, 1), sent(&out, 1)), (None, vec![Message::Reject(absurd)]));
+    }
+    let out = story.say(1, Message::Request(absurd));
+    assert_eq!(closed(&out, 1), Some(CloseReason::Misbehaved));
+}
+
+#[test]
+fn blocks_nobody_asked_for_are_dropped_and_then_end_the_connection() {
+    let mut story = Story::leech();
+    story.meet(1, FAST, Direction::Incoming);
+    for _ in 0..32 {
+        let (disposition, out) = story.block(1, span(0, 0));
+        assert_eq!((disposition, closed(&out, 1)), (Disposition::Drop, None));
+    }
+    assert_eq!(closed(&story.block(1, span(0, 0)).1, 1), Some(CloseReason::Misbehaved));
+}
+
+#[test]
+fn messages_that_contradict_the_torrent_end_the_connection() {
+    let hostile = [
+        vec![Message::Have(piece(8))],
+        vec![Message::Have(piece(u32::MAX))],
+        vec![Message::Have(piece(1)), Message::HaveAll],
+        vec![Message::HaveNone, Message::HaveAll],
+        vec![Message::Bitfield(Bytes::from_static(&[0xff, 0]))],
+        vec![Message::Bitfield(Bytes::new())],
+        vec![Message::Suggest(piece(8))],
+    ];
+    for messages in hostile {
+        let mut story = Story::leech();
+        story.meet(1, FAST, Direction::Incoming);
+        let out: Vec<_> = messages.iter().flat_map(|m| story.say(1, m.clone())).collect();
+        assert_eq!(closed(&out, 1), Some(CloseReason::Misbehaved), "{messages:?}");
+    }
+}
+
+#[test]
+fn thrashing_is_bounded() {
+    let mut story = Story::seed();
+    story.meet(1, FAST, Direction::Incoming);
+    let mut out = Vec::new();
+    for _ in 0..40 {
+        out.extend(story.say(1, Message::Interested));
+        out.extend(story.say(1, Message::NotInterested));
+    }
+    assert_eq!(closed(&out, 1), Some(CloseReason::Misbehaved));
+}
+
+#[test]
+fn repeated_haves_are_bounded_and_new_ones_are_not() {
+    let mut story = Story::leech();
+    story.meet(1, FAST, Direction::Incoming);
+    let mut out = Vec::new();
+    for _ in 0..20_002 {
+        out.extend(story.say(1, Message::Have(piece(0))));
+    }
+    assert_eq!(closed(&out, 1), Some(CloseReason::Misbehaved));
+}
+
+#[test]
+fn metadata_is_served_and_requests_for_it_are_bounded() {
+    let mut story = Story::seed();
+    story.meet(1, FAST, Direction::Incoming);
+    offer_metadata(&mut story, 1, None);
+    let ask = |piece| {
+        let payload = MetadataMessage::Request { piece }.encode();
+        Message::Extended { id: Extension::UtMetadata.local_id(), payload }
+    };
+    let answer = |out: &[Output]| match &sent(out, 1)[..] {
+        [Message::Extended { payload, .. }] => MetadataMessage::decode(payload).unwrap(),
+        other => panic!("{other:?}"),
+    };
+    let out = story.say(1, ask(0));
+    assert!(matches!(answer(&out), MetadataMessage::Data { piece: 0, .. }));
+    let out = story.say(1, ask(u32::MAX));
+    assert!(matches!(answer(&out), MetadataMessage::Reject { .. }));
+    let refused = (0..100)
+        .filter(|_| matches!(answer(&story.say(1, ask(0))), MetadataMessage::Reject { .. }))
+        .count();
+    assert!(refused >= 30, "only {refused} of 100 refused");
+}
+
+#[test]
+fn unknown_messages_are_passed_over_up_to_a_bound() {
+    let mut story = Story::leech();
+    story.meet(1, FAST, Direction::Incoming);
+    for _ in 0..64 {
+        assert_eq!(closed(&story.say(1, Message::Unknown(99)), 1), None);
+    }
+    assert_eq!(closed(&story.say(1, Message::Unknown(99)), 1), Some(CloseReason::Misbehaved));
+}
+
+#[test]
+fn of_hints_only_the_latest_are_remembered() {
+    let file = torrent_file(64);
+    let metainfo = Arc::new(Metainfo::from_torrent(&file).unwrap());
+    let mut story = Story::magnet();
+    story.tell(Input::Metainfo(metainfo));
+    story.tell(Input::Checked { have: Bitfield::none(64) });
+    story.meet(1, FAST, Direction::Incoming);
+    for index in 0..64 {
+        story.say(1, Message::AllowedFast(piece(index)));
+        story.say(1, Message::Suggest(piece(index)));
+    }
+    let download = &story.torrent.peers[&PeerKey(1)].download;
+    assert_eq!((download.allowed.len(), download.suggested.len()), (16, 16));
+    assert_eq!(download.allowed.last(), Some(&piece(63)));
+}
+
+#[test]
+fn haves_before_the_metadata_are_remembered_up_to_a_bound() {
+    let mut story = Story::magnet();
+    story.meet(1, FAST, Direction::Incoming);
+    for index in 0..4096 {
+        assert_eq!(closed(&story.say(1, Message::Have(piece(index))), 1), None);
+    }
+    assert_eq!(closed(&story.say(1, Message::Have(piece(0))), 1), Some(CloseReason::Misbehaved));
+}
+
+#[test]
+fn connections_are_bounded_in_all_and_from_one_machine() {
+    let mut story = Story::leech();
+    story.torrent.params.config.peers_max = 6;
+    let meet = |story: &mut Story, key: u8, ip: [u8; 4]| {
+        let (peer, addr) = (PeerKey(key.into()), SocketAddr::from((ip, 1000 + u16::from(key))));
+        let direction = Direction::Incoming;
+        let out =
+            story.tell(Input::Connected { peer, addr, direction, id: id(key), reserved: FAST });
+        closed(&out, key)
+    };
+    for key in 1..=4 {
+        assert_eq!(meet(&mut story, key, [203, 0, 113, 1]), None);
+    }
+    assert_eq!(meet(&mut story, 5, [203, 0, 113, 1]), Some(CloseReason::Full));
+    assert_eq!(meet(&mut story, 6, [192, 168, 0, 1]), None);
+    assert_eq!(meet(&mut story, 7, [192, 168, 0, 1]), None);
+    assert_eq!(meet(&mut story, 8, [198, 51, 100, 1]), Some(CloseReason::Full));
+}
+
+#[test]
+fn what_is_read_ahead_for_peers_stays_within_the_send_budget() {
+    let mut story = Story::seed();
+    story.torrent.params.config.send_budget = 8 * 16384;
+    for host in 1..=2 {
+        story.meet(host, FAST, Direction::Incoming);
+        story.say(host, Message::Interested);
+    }
+    let mut serving = Vec::new();
+    for host in 1..=2 {
+        for index in 0..8 {
+            serving.extend(story.say(host, Message::Request(span(index, 0))));
+        }
+    }
+    let served = |out: &[Output]| {
+        let all = out.iter();
+        all.filter_map(|o| {
+            if let Output::Serve { peer, span } = o { Some((*peer, *span)) } else { None }
+        })
+        .collect::<Vec<_>>()
+    };
+    let first = served(&serving);
+    assert_eq!(first.len(), 8);
+    // Each block that leaves makes room for the one that has waited longest.
+    let mut total = first.len();
+    let mut queue = VecDeque::from(first);
+    while let Some((peer, span)) = queue.pop_front() {
+        let next = served(&story.tell(Input::Sent { peer, span }));
+        total += next.len();
+        queue.extend(next);
+    }
+    assert_eq!(total, 16, "everything asked for is served in the end");
+}
+
+#[test]
+fn requests_while_choked_are_an_offence_only_once_the_choke_must_have_arrived() {
+    let mut story = Story::seed();
+    story.meet(1, PLAIN, Direction::Incoming);
+    let ask = |story: &mut Story| story.say(1, Message::Request(span(0, 0)));
+    for _ in 0..400 {
+        assert_eq!(closed(&ask(&mut story), 1), None, "within the grace");
+    }
+    story.wait(Duration::from_secs(3));
+    let last = (0..301).map(|_| closed(&ask(&mut story), 1)).last().flatten();
+    assert_eq!(last, Some(CloseReason::Misbehaved));
+}
+
+#[test]
+fn bitfields_that_come_again_and_again_are_bounded() {
+    let mut story = Story::leech();
+    story.meet(1, FAST, Direction::Incoming);
+    let bits = || Message::Bitfield(Bytes::from_static(&[0b1010_0000]));
+    for _ in 0..=50 {
+        assert_eq!(closed(&story.say(1, bits()), 1), None);
+    }
+    assert_eq!(closed(&story.say(1, bits()), 1), Some(CloseReason::Misbehaved));
+}
