@@ -7,7 +7,8 @@
 mod cli;
 #[cfg(test)]
 mod e2e;
-#[cfg(all(test, feature = "interop"))]
+#[cfg(test)]
+#[cfg(feature = "interop")]
 mod interop;
 #[cfg(test)]
 mod layering;

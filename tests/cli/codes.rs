@@ -98,7 +98,8 @@ fn code_8_for_torrents_and_links_that_are_none() {
     let home = home();
     ends("8_torrent", home.path(), &["inspect", "file.bin"]);
     ends("8_magnet", home.path(), &["inspect", "magnet:?dn=nothing"]);
-    let output = run(fetch(home.path()).arg("magnet:?xt=urn:ed2k:31d6cfe0d16ae931b73c59d7e0c089c0"));
+    let output =
+        run(fetch(home.path()).arg("magnet:?xt=urn:ed2k:31d6cfe0d16ae931b73c59d7e0c089c0"));
     assert_eq!(output.status.code(), Some(8), "{}", text(&output.stderr));
 }
 
@@ -132,7 +133,8 @@ fn code_11_for_a_port_in_use() {
     let home = home();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
-    let output = run(command(home.path()).args(["seed", "--no-lsd", "--listen", &taken, "file.bin"]));
+    let output =
+        run(command(home.path()).args(["seed", "--no-lsd", "--listen", &taken, "file.bin"]));
     assert_eq!(output.status.code(), Some(11), "{}", text(&output.stderr));
     assert!(text(&output.stderr).contains(&taken));
 }

@@ -10,7 +10,8 @@ fn inspect(name: &str, torrent: &[u8]) {
     let home = tempdir().unwrap();
     fs::write(home.path().join("a.torrent"), torrent).unwrap();
     for (kind, flag) in [("text", None), ("json", Some("--json"))] {
-        let arguments: Vec<&str> = ["inspect"].into_iter().chain(flag).chain(["a.torrent"]).collect();
+        let arguments: Vec<&str> =
+            ["inspect"].into_iter().chain(flag).chain(["a.torrent"]).collect();
         let output = swarm(home.path(), &arguments);
         assert_shown(&format!("inspect_{name}_{kind}"), &shown(home.path(), &output));
     }
@@ -49,7 +50,8 @@ fn names_that_would_act_on_the_terminal_or_leave_the_folder() {
     let names = ["..", "a\x1b[2Jb", "c\u{202e}txt.exe", "line\nbreak", "x/y", "CON", ""];
     let mut torrent = b"d7:comment12:\x1b]0;hacked\x07!4:infod5:filesl".to_vec();
     for name in names {
-        torrent.extend_from_slice(format!("d6:lengthi10e4:pathl{}:{name}ee", name.len()).as_bytes());
+        torrent
+            .extend_from_slice(format!("d6:lengthi10e4:pathl{}:{name}ee", name.len()).as_bytes());
     }
     let name = "evil\x1b[31m";
     torrent.extend_from_slice(format!("e4:name{}:{name}", name.len()).as_bytes());
@@ -80,7 +82,10 @@ fn torrents_that_are_none() {
         ("text", b"<html>404</html>"),
         ("no_info", b"d8:announce3:abce"),
         ("no_pieces", b"d4:infod6:lengthi5e4:name1:a12:piece lengthi16384eee"),
-        ("piece_length_0", b"d4:infod6:lengthi5e4:name1:a12:piece lengthi0e6:pieces20:hhhhhhhhhhhhhhhhhhhhee"),
+        (
+            "piece_length_0",
+            b"d4:infod6:lengthi5e4:name1:a12:piece lengthi0e6:pieces20:hhhhhhhhhhhhhhhhhhhhee",
+        ),
     ];
     let mut all = String::new();
     for (name, torrent) in cases {
