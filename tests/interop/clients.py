@@ -152,7 +152,7 @@ class Swarm(Client):
             command += ["--torrent", torrent]
         self.spawn([*command, content])
 
-    def fetch(self, link, folder, peers=(), stay=True):
+    def fetch(self, link, folder, peers=(), stay=True, more=()):
         command = [os.environ["SWARM_BIN"], "fetch", *self.quiet, "--json", "--listen", self.endpoint, "-o", folder]
         if peers:
             command.append("--no-tracker")
@@ -160,7 +160,13 @@ class Swarm(Client):
             command += ["--peer", peer]
         if stay:
             command.append("--seed")
+        command += more
         self.spawn([*command, link])
+
+    def last_event(self):
+        """The last line of its JSON."""
+        with open(self.log + ".out", encoding="utf-8") as lines:
+            return json.loads(lines.readlines()[-1])
 
     def magnet(self):
         """The link that `seed` printed."""
