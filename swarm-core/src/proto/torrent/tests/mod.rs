@@ -298,7 +298,6 @@ fn a_choked_peer_gets_nothing_but_its_allowed_fast_pieces() {
 }
 
 #[test]
-#[test]
 fn a_bitfield_that_comes_again_takes_the_place_of_what_was_said_before() {
     let mut story = Story::with_pieces(0..6);
     story.meet(1, FAST, Direction::Incoming);
@@ -309,6 +308,8 @@ fn a_bitfield_that_comes_again_takes_the_place_of_what_was_said_before() {
     let asked = requests(&story.say(1, Message::Unchoke), 1);
     assert!(!asked.is_empty() && asked.iter().all(|span| span.piece == piece(7)), "{asked:?}");
 }
+
+#[test]
 fn the_only_giver_of_a_wrong_piece_is_banned_at_once_and_for_good() {
     let mut story = Story::with_pieces(0..7);
     for span in requests(&story.join_seed(1), 1) {
