@@ -4,8 +4,11 @@
 //! that mark and do not know that the whole binary is one.
 
 #[cfg(test)]
+mod cli;
+#[cfg(test)]
 mod e2e;
-#[cfg(all(test, feature = "interop"))]
+#[cfg(test)]
+#[cfg(feature = "interop")]
 mod interop;
 #[cfg(test)]
 mod layering;

@@ -152,7 +152,7 @@ class Swarm(Client):
             command += ["--torrent", torrent]
         self.spawn([*command, content])
 
-    def fetch(self, link, folder, peers=(), stay=True):
+    def fetch(self, link, folder, peers=(), stay=True, more=()):
         command = [os.environ["SWARM_BIN"], "fetch", *self.quiet, "--json", "--listen", self.endpoint, "-o", folder]
         if peers:
             command.append("--no-tracker")
@@ -160,7 +160,13 @@ class Swarm(Client):
             command += ["--peer", peer]
         if stay:
             command.append("--seed")
+        command += more
         self.spawn([*command, link])
+
+    def last_event(self):
+        """The last line of its JSON."""
+        with open(self.log + ".out", encoding="utf-8") as lines:
+            return json.loads(lines.readlines()[-1])
 
     def magnet(self):
         """The link that `seed` printed."""
@@ -258,7 +264,9 @@ class Aria2(Client):
     takes_peers = False
 
     def run(self, torrent, folder, *more):
-        command = ["aria2c", "--quiet", "--enable-dht=false", "--enable-dht6=false", "--bt-enable-lpd=false"]
+        # It asks UDP trackers only with its DHT on, which knows nobody here.
+        command = ["aria2c", "--quiet", "--enable-dht=true", "--enable-dht6=false", "--bt-enable-lpd=false"]
+        command += [f"--dht-file-path={self.home}/dht", f"--dht-listen-port={self.port}"]
         command += [f"--listen-port={self.port}", f"--interface={self.address}", f"--dir={folder}"]
         command += ["--disk-cache=0", "--file-allocation=none", "--bt-tracker-interval=1", *more]
         self.spawn([*command, torrent])

@@ -48,6 +48,7 @@ cases! {
     hybrid_from_libtorrent
     hybrid_to_libtorrent
     resume_beside_libtorrent
+    full_disk
 }
 
 #[test]

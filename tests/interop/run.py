@@ -93,11 +93,11 @@ class Case:
             words = "\n".join(f"--- {other.kind} said:\n{other.words()}" for other in self.clients)
             raise Failure(f"{failure}\n{words}") from None
 
-    def expect_exit(self, client):
-        """A fetch of ours that does not stay ends by itself, with success."""
-        code = client.process.wait(30)
-        if code != 0:
-            raise Failure(f"swarm fetch ended with {code}\n{client.words()}")
+    def expect_exit(self, client, code=0):
+        """A fetch of ours that does not stay ends by itself."""
+        found = client.process.wait(FETCH_TIMEOUT)
+        if found != code:
+            raise Failure(f"swarm fetch ended with {found}, not {code}\n{client.words()}")
 
     def stop(self):
         for client in reversed(self.clients):
@@ -224,13 +224,37 @@ def resume_beside_them(case):
     theirs, ours, again = case.client(Libtorrent), case.client(Swarm), case.client(Swarm)
     theirs.seed(torrent, source)
     folder = case.out(ours)
-    ours.fetch(torrent, folder, peers=[theirs.endpoint], stay=False)
-    wait("the first bytes", lambda: sum(map(size_on_disk, walk(folder))) > 1 << 20 or ours.process.poll() == 0)
+    ours.fetch(torrent, folder, peers=[theirs.endpoint], stay=False, more=["--down", "4M"])
+    wait("the first half", lambda: sum(map(size_on_disk, walk(folder))) > SINGLE // 2)
+    if ours.process.poll() is not None:
+        raise Failure(f"swarm ended before it was killed\n{ours.words()}")
     ours.process.kill()
     ours.process.wait()
     again.fetch(torrent, folder, peers=[theirs.endpoint], stay=False)
     case.expect_exit(again)
     case.expect(again, folder, source)
+    fetched = again.last_event()["downloaded"]
+    if fetched > SINGLE * 2 // 3:
+        raise Failure(f"{fetched} bytes were fetched again")
+
+
+def full_disk(case):
+    """A disk too small ends one fetch with its exit code; with room the same line goes on."""
+    source = case.single()
+    torrent = case.create(source)
+    seed, ours, again = case.client(Swarm), case.client(Swarm), case.client(Swarm)
+    seed.seed(torrent, source)
+    folder = case.out(ours)
+    run(["mount", "-t", "tmpfs", "-o", f"size={SINGLE // 2}", "tmpfs", folder])
+    try:
+        ours.fetch(torrent, folder, peers=[seed.endpoint], stay=False)
+        case.expect_exit(ours, 5)
+        run(["mount", "-o", f"remount,size={SINGLE * 2}", folder])
+        again.fetch(torrent, folder, peers=[seed.endpoint], stay=False)
+        case.expect_exit(again)
+        case.expect(again, folder, source)
+    finally:
+        run(["umount", "-l", folder])
 
 
 def walk(folder):
@@ -260,6 +284,7 @@ CASES = {
     "hybrid-from-libtorrent": (hybrid, "from"),
     "hybrid-to-libtorrent": (hybrid, "to"),
     "resume-beside-libtorrent": (resume_beside_them,),
+    "full-disk": (full_disk,),
 }
 
 
