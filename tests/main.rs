@@ -4,6 +4,8 @@
 //! that mark and do not know that the whole binary is one.
 
 #[cfg(test)]
+mod cli;
+#[cfg(test)]
 mod e2e;
 #[cfg(all(test, feature = "interop"))]
 mod interop;
