@@ -69,17 +69,19 @@ def sent(process):
 
 
 class Watch:
-    """Which pieces of the content a file has so far."""
+    """Which pieces of the content a fetcher has on its disk so far."""
 
-    def __init__(self, path, content, piece_length):
-        self.path = path
+    def __init__(self, job, content, piece_length):
+        self.job = job
         self.content = content
         self.missing = [slice(at, at + piece_length) for at in range(0, len(content), piece_length)]
 
     def complete(self):
-        if self.missing and os.path.exists(self.path):
-            with open(self.path, "rb") as file:
+        try:
+            with open(self.job.written() or self.job.target, "rb") as file:
                 self.missing = [piece for piece in self.missing if not self.has(file, piece)]
+        except FileNotFoundError:
+            return False
         return not self.missing
 
     def has(self, file, piece):
@@ -114,7 +116,7 @@ def crowd(options, kind, network):
         os.makedirs(folder)
         job = peers.Job(torrent, content, options.piece, address(number), 7000, folder, tracker=True, stay=True)
         command = peer.fetch(job) if number else peer.seed(job)
-        return lab.Process(command, home, network.spaces[number]), Watch(job.target, bytes_wanted, options.piece)
+        return lab.Process(command, home, network.spaces[number]), Watch(job, bytes_wanted, options.piece)
 
     running = [peers.opentracker(place, f"{TRACKER}:6969", info_hash, HUB)]
     try:

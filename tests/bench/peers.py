@@ -35,6 +35,8 @@ class Job:
     tracker: bool = False
     #: A fetcher that goes on serving when it has everything.
     stay: bool = False
+    #: Bytes a second that a fetcher may receive; 0 for as many as come.
+    limit: int = 0
 
     @property
     def endpoint(self):
@@ -42,8 +44,15 @@ class Job:
 
     @property
     def target(self):
-        """The file that a fetcher writes."""
+        """The file that a fetcher leaves."""
         return os.path.join(self.folder, os.path.basename(self.content))
+
+    def written(self):
+        """The file that it writes meanwhile, which may have a name of its own; None before there is one."""
+        for path in (self.target, self.target + ".part"):
+            if os.path.exists(path):
+                return path
+        return None
 
 
 class Peer:
@@ -64,26 +73,28 @@ class Swarm(Peer):
         command = [self.options.swarm, "seed", *SWARM, *silent, "--listen", job.endpoint]
         return [*command, "--torrent", job.torrent, job.content]
 
-    def fetch(self, job, *more):
+    def fetch(self, job):
         silent = [] if job.tracker else ["--no-tracker"]
         known = ["--peer", job.peer] if job.peer else []
         stay = ["--seed"] if job.stay else []
-        command = [self.options.swarm, "fetch", *SWARM, *silent, *known, *stay, *more]
+        limit = ["--down", str(job.limit)] if job.limit else []
+        command = [self.options.swarm, "fetch", *SWARM, *silent, *known, *stay, *limit]
         return [*command, "--listen", job.endpoint, "-o", job.folder, job.torrent]
 
 
 class Rqbit(Peer):
     def command(self, job, *more):
         listen = ["--listen-ip", job.address, "--listen-port", str(job.port)]
-        return [*RQBIT, *listen, "download", "--disable-http-api", *more, job.torrent]
+        limit = ["--ratelimit-download", str(job.limit)] if job.limit else []
+        return [*RQBIT, *listen, *limit, "download", "--disable-http-api", *more, job.torrent]
 
     def seed(self, job):
         return self.command(job, "--overwrite", "-o", os.path.dirname(job.content))
 
-    def fetch(self, job, *more):
+    def fetch(self, job):
         known = ["--initial-peers", job.peer] if job.peer else []
         end = [] if job.stay else ["--exit-on-finish"]
-        return self.command(job, *end, *known, *more, "-o", job.folder)
+        return self.command(job, *end, *known, "-o", job.folder)
 
 
 class Libtorrent(Peer):
@@ -95,9 +106,9 @@ class Libtorrent(Peer):
     def seed(self, job):
         return self.command("seed", job, os.path.dirname(job.content))
 
-    def fetch(self, job, *more):
+    def fetch(self, job):
         known = ["--peer", job.peer] if job.peer else []
-        return self.command("fetch", job, job.folder, *known, *more)
+        return self.command("fetch", job, job.folder, *known)
 
 
 class Aria2(Peer):
@@ -110,10 +121,10 @@ class Aria2(Peer):
     def seed(self, job):
         return self.command(job, os.path.dirname(job.content), "--check-integrity=true", "--seed-ratio=0.0")
 
-    def fetch(self, job, *more):
+    def fetch(self, job):
         # It keeps pieces in memory for a while by default; the disk is where completion is read.
         stay = ["--seed-ratio=0.0", "--seed-time=600", "--disk-cache=0"] if job.stay else ["--seed-time=0"]
-        return self.command(job, job.folder, *stay, *more)
+        return self.command(job, job.folder, *stay)
 
 
 class Floor(Peer):

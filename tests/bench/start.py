@@ -24,31 +24,31 @@ BIG_TIMEOUT = 600
 #: Between two looks at the disk: the figures' grain.
 GRAIN = 0.0005
 #: So slow that a fetch of the small file is far from its end when it is interrupted.
-SLOW = {"swarm": ["--down", "16M"], "rqbit": ["--ratelimit-download", "16000000"], "libtorrent": []}
+SLOW_BYTES = 16_000_000
 
 
-def has_bytes(path):
+def has_bytes(job):
     """Whether the file holds anything: one that only has its length holds no blocks."""
     with contextlib.suppress(FileNotFoundError):
-        return os.stat(path).st_blocks > 0
+        return os.stat(job.written() or job.target).st_blocks > 0
     return False
 
 
 @contextlib.contextmanager
-def pair(scene, kind, more=()):
+def pair(scene, kind, limit=0):
     """A seed that is ready and a fetcher that has just been started."""
     peer = peers.KINDS[kind](scene.options)
     scene.runs += 1
     place = os.path.join(scene.place, f"run-{scene.runs}")
     there = scene.job(0, SEED)
-    here = scene.job(1, FETCHER, folder=os.path.join(place, "out"), peer=there.endpoint)
+    here = scene.job(1, FETCHER, folder=os.path.join(place, "out"), peer=there.endpoint, limit=limit)
     os.makedirs(here.folder)
     started = []
     try:
         started.append(lab.Process(peer.seed(there), os.path.join(place, "seed")))
         lab.wait_until("the seed to listen", lambda: started[0].check() or listens(there.port), TIMEOUT)
         lab.wait_quiet(started[0])
-        started.append(lab.Process(peer.fetch(here, *more), os.path.join(place, "fetch")))
+        started.append(lab.Process(peer.fetch(here), os.path.join(place, "fetch")))
         yield peer, here, started[1]
     finally:
         for process in reversed(started):
@@ -58,12 +58,12 @@ def pair(scene, kind, more=()):
 
 def first_byte(scene, kind):
     with pair(scene, kind) as (_, here, sink):
-        return lab.wait_until("the first byte", lambda: has_bytes(here.target), TIMEOUT, GRAIN) - sink.started
+        return lab.wait_until("the first byte", lambda: has_bytes(here), TIMEOUT, GRAIN) - sink.started
 
 
 def interrupted(scene, kind):
-    with pair(scene, kind, SLOW[kind]) as (_, here, sink):
-        lab.wait_until("the first byte", lambda: has_bytes(here.target), TIMEOUT)
+    with pair(scene, kind, SLOW_BYTES) as (_, here, sink):
+        lab.wait_until("the first byte", lambda: sink.check() or has_bytes(here), TIMEOUT)
         time.sleep(0.3)
         sink.check()
         begin = time.monotonic()
@@ -91,7 +91,7 @@ def main():
     parser.add_argument("--big", type=int, default=4096, help="size in MiB for the memory; twice that must fit; 0 for none")
     parser.add_argument("--piece", type=int, default=1 << 20, help="bytes of a piece")
     parser.add_argument("--runs", type=int, default=7, help="runs of each time")
-    parser.add_argument("--kinds", default="swarm,rqbit", help="of swarm, rqbit, libtorrent")
+    parser.add_argument("--kinds", default="swarm,rqbit", help="of swarm and rqbit")
     options = parser.parse_args()
     lab.isolate()
     for address in (SEED, FETCHER):
