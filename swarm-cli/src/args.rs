@@ -59,7 +59,9 @@ pub(crate) fn parse() -> Result<Command, Code> {
         match error.print() {
             // Help that cannot be written; a reader that has read enough is no failure.
             Err(error) if code == Code::Done && error.kind() != std::io::ErrorKind::BrokenPipe => {
-                crate::exit::Failure::stdout(&error).code()
+                let failure = crate::exit::Failure::stdout(&error);
+                crate::view::write_stderr(&failure.report());
+                failure.code()
             }
             _ => code,
         }

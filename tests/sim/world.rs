@@ -470,6 +470,7 @@ impl World {
                 Frame::Message(_) => None,
             })
             .collect();
+        let talked = batch.iter().any(|frame| matches!(frame, Frame::Message(_)));
         let bytes = batch.iter().map(Frame::bytes).sum();
         let latency = self.latency(host, remote);
         let arrival = self.hosts[remote].downlink.take(self.now + latency, bytes);
@@ -482,6 +483,9 @@ impl World {
                 peer.ledger.unsent -= u64::from(span.length);
                 self.give(host, Input::Sent { peer: key, span });
             }
+        }
+        if talked && self.hosts[host].peers.contains_key(&key) {
+            self.give(host, Input::Flushed { peer: key });
         }
     }
 

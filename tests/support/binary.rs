@@ -39,7 +39,18 @@ fn build() -> PathBuf {
 
 /// A command that sees neither the user's settings nor a terminal, in the folder `home`.
 pub(crate) fn command(home: &Path) -> Command {
-    let mut command = Command::new(path());
+    clean(path(), home)
+}
+
+/// What a user's shell makes of a line typed into it in the folder `home`.
+pub(crate) fn shell(line: &str, home: &Path) -> Command {
+    let mut command = clean(Path::new("/bin/sh"), home);
+    command.args(["-c", line]);
+    command
+}
+
+fn clean(program: &Path, home: &Path) -> Command {
+    let mut command = Command::new(program);
     command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", home).current_dir(home);
     for variable in ["XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME"] {
         command.env(variable, home.join(".xdg"));
@@ -50,7 +61,14 @@ pub(crate) fn command(home: &Path) -> Command {
 
 /// Runs to the end; kills and fails the test when that takes too long.
 pub(crate) fn run(command: &mut Command) -> Output {
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
+    run_into(Stdio::piped(), command)
+}
+
+/// The same, its standard output going where the caller says.
+pub(crate) fn run_into(stdout: Stdio, command: &mut Command) -> Output {
+    let child = command.stdout(stdout).stderr(Stdio::piped()).spawn().expect("starts");
+    // The command keeps a copy of what it was given, which would hold a pipe open.
+    command.stdout(Stdio::null());
     let (tell, told) = sync_channel(1);
     let id = child.id();
     thread::spawn(move || tell.send(child.wait_with_output()));
@@ -68,6 +86,7 @@ pub(crate) fn run(command: &mut Command) -> Output {
 pub(crate) struct Running {
     child: Child,
     lines: Receiver<String>,
+    log: Receiver<String>,
 }
 
 /// Lines of output that may wait to be looked at.
@@ -87,14 +106,16 @@ impl Running {
             }
         });
         // Its log is read too, or the pipe would fill and it would stop.
-        let mut log = child.stderr.take().expect("piped");
+        let mut stderr = child.stderr.take().expect("piped");
+        let (tell_log, log) = sync_channel(1);
         thread::spawn(move || {
             let mut text = String::new();
-            let _ = log.read_to_string(&mut text);
+            let _ = stderr.read_to_string(&mut text);
             // Captured by the test harness, shown when the test fails.
             eprintln!("{text}");
+            let _ = tell_log.send(text);
         });
-        Self { child, lines }
+        Self { child, lines, log }
     }
 
     /// The first line from now on that `wanted` takes.
@@ -127,10 +148,16 @@ impl Running {
     }
 
     /// Waits for its end; the exit code, if it was not killed.
-    pub(crate) fn wait(mut self) -> Option<i32> {
+    pub(crate) fn wait(self) -> Option<i32> {
+        self.end().0
+    }
+
+    /// The same, with all it wrote to standard error.
+    pub(crate) fn end(mut self) -> (Option<i32>, String) {
         // The output ends when the process does; what it still says is let go.
         while self.lines.recv_timeout(PATIENCE).is_ok() {}
-        self.child.wait().expect("it is ours").code()
+        let log = self.log.recv_timeout(PATIENCE).expect("its log ends with it");
+        (self.child.wait().expect("it is ours").code(), log)
     }
 }
 

@@ -27,7 +27,7 @@ use crate::clock::Clock;
 use crate::exit::{Code, Failure, plain};
 use crate::plan::{self, CreatePlan, FetchPlan, SeedPlan};
 use crate::signals::Signals;
-use crate::view::{Note, View, write_stderr};
+use crate::view::{Note, View, has_color, write_stderr};
 use watch::Watched;
 
 /// Does what the command line says, and tells what went wrong.
@@ -117,7 +117,7 @@ fn log(verbose: u8) -> Result<(), Failure> {
         .map_err(|error| Failure::usage(format!("{}: {error}", plan::LOG_VARIABLE)))?;
     let set = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_ansi(console::colors_enabled_stderr())
+        .with_ansi(has_color())
         .with_writer(std::io::stderr)
         .try_init();
     set.map_err(|error| Failure::new(Code::Internal, format!("no log: {error}")))

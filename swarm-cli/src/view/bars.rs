@@ -34,7 +34,7 @@ impl Bars {
             multi: MultiProgress::with_draw_target(target),
             lines: Vec::new(),
             term: Term::stderr(),
-            color: console::colors_enabled_stderr(),
+            color: super::has_color(),
             unicode: is_utf8_locale(),
         }
     }

@@ -261,6 +261,12 @@ pub(crate) fn write_stderr(line: &str) {
     drop(written);
 }
 
+/// Whether stderr is shown in colour: `NO_COLOR` counts more than `CLICOLOR_FORCE`.
+pub(crate) fn has_color() -> bool {
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    !refused && console::colors_enabled_stderr()
+}
+
 fn has_cursor() -> bool {
     std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }

@@ -101,6 +101,12 @@ pub enum Input {
         /// The block.
         span: Span,
     },
+    /// Every message for the peer has left our buffers. Due at least when many bytes of them
+    /// had piled up (16 KiB).
+    Flushed {
+        /// To whom.
+        peer: PeerKey,
+    },
     /// A block we promised cannot be read.
     ServeFailed {
         /// To whom.

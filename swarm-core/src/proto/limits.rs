@@ -27,6 +27,8 @@ pub const HAVES_BURST: u32 = 20_000;
 pub const METADATA_REQUESTS_PER_SECOND: u32 = 2;
 /// Metadata requests that may come at once.
 pub const METADATA_REQUESTS_BURST: u32 = 64;
+/// Times the whole metadata may be asked for by one peer at once, beyond that burst.
+pub const METADATA_COPIES_BURST: u32 = 2;
 
 /// Millionths of a token in a token: one microsecond at rate 1.
 const MICRO: i128 = 1_000_000;

@@ -38,6 +38,9 @@ const READ_MAX: usize = BLOCK_SIZE as usize + reader::SCRATCH_MAX;
 /// Bytes of blocks one write may take.
 const WRITE_MAX: usize = (writer::GATHER / 2) * (BLOCK_SIZE as usize + PIECE_HEADER_LEN);
 
+/// Bytes of messages that make a pile worth a word when it is gone.
+const PILE: usize = 16 << 10;
+
 /// What one connection has for its torrent since the last time.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
@@ -49,6 +52,8 @@ pub(crate) struct Report {
     pub(crate) sent: Vec<Span>,
     /// Blocks we promised and could not read.
     pub(crate) unread: Vec<Span>,
+    /// Messages had piled up, and all of them went out.
+    pub(crate) flushed: bool,
 }
 
 /// What a connection's task is made of.
@@ -81,6 +86,8 @@ struct Connection {
     down: Throttle,
     up: Throttle,
     report: Report,
+    /// So many bytes of messages waited that the torrent is told when they are out.
+    piled_up: bool,
     permit: Option<Pin<Box<dyn Future<Output = Permit> + Send>>>,
 }
 
@@ -110,6 +117,7 @@ pub(crate) async fn run(parts: Parts) {
         down,
         up,
         report: Report::default(),
+        piled_up: false,
         permit: None,
     };
     let why = poll_fn(|cx| connection.poll(cx)).await;
@@ -189,7 +197,12 @@ impl Connection {
             socket.write_vectored(gathered.parts())
         });
         let written = written.map_err(lost)?;
+        self.piled_up |= self.writer.control_len() >= PILE;
         let payload = self.writer.advance(written, &mut self.report.sent);
+        if self.piled_up && self.writer.control_len() == 0 {
+            self.piled_up = false;
+            self.report.flushed = true;
+        }
         self.up.give_back(granted.saturating_sub(payload));
         let full =
             written < offered && self.stream.poll_write_ready(cx).map_err(lost)?.is_pending();
@@ -260,6 +273,7 @@ impl Report {
             && self.payload_bytes == 0
             && self.sent.is_empty()
             && self.unread.is_empty()
+            && !self.flushed
     }
 }
 

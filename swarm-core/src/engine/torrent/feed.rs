@@ -33,12 +33,15 @@ impl TorrentTask {
     }
 
     fn on_report(&mut self, now: Moment, peer: PeerKey, report: Report) {
-        let Report { items, payload_bytes, sent, unread } = report;
+        let Report { items, payload_bytes, sent, unread, flushed } = report;
         for span in sent {
             self.feed_from(now, peer, Input::Sent { peer, span });
         }
         for span in unread {
             self.feed_from(now, peer, Input::ServeFailed { peer, span });
+        }
+        if flushed {
+            self.feed_from(now, peer, Input::Flushed { peer });
         }
         if payload_bytes > 0 {
             self.feed_from(now, peer, Input::Progress { peer, bytes: payload_bytes });

@@ -4,6 +4,7 @@
 //!
 //! Not here: which block (see `picker`), whom to serve (see `choker`).
 
+pub(crate) mod metadata;
 pub(crate) mod meter;
 pub(crate) mod pipeline;
 pub(crate) mod serving;
@@ -15,6 +16,7 @@ use super::picker::PeerHave;
 use crate::types::{Moment, PeerId, PieceIndex};
 use crate::wire::extended::ExtensionIds;
 use bytes::Bytes;
+use metadata::MetadataServing;
 use meter::Meter;
 use pipeline::Pipeline;
 use serving::Serving;
@@ -115,6 +117,7 @@ pub(crate) struct Upload {
     pub(crate) interested: bool,
     pub(crate) slot: Slot,
     pub(crate) serving: Serving,
+    pub(crate) metadata: MetadataServing,
     pub(crate) meter: Meter,
     /// Pieces it may request while choked.
     pub(crate) allowed: Vec<PieceIndex>,
@@ -160,8 +163,6 @@ pub(crate) struct Floods {
     pub(crate) toggles: EventBucket,
     /// `have` for a piece it has said it has.
     pub(crate) haves: EventBucket,
-    /// ut_metadata requests.
-    pub(crate) metadata: EventBucket,
     /// Everything else that is neither a request nor payload.
     pub(crate) chatter: EventBucket,
     pub(crate) unknown: u32,
@@ -174,11 +175,6 @@ impl Floods {
         Self {
             toggles: EventBucket::new(now, limits::TOGGLES_PER_SECOND, limits::TOGGLES_BURST),
             haves: EventBucket::new(now, limits::HAVES_PER_SECOND, limits::HAVES_BURST),
-            metadata: EventBucket::new(
-                now,
-                limits::METADATA_REQUESTS_PER_SECOND,
-                limits::METADATA_REQUESTS_BURST,
-            ),
             chatter: EventBucket::new(now, limits::HAVES_PER_SECOND, limits::HAVES_BURST),
             unknown: 0,
             unrequested: 0,
@@ -225,6 +221,7 @@ impl Peer {
                 interested: false,
                 slot: Slot::Choked { since: now },
                 serving: Serving::default(),
+                metadata: MetadataServing::default(),
                 meter: Meter::new(now),
                 allowed: Vec::new(),
                 allowed_served: 0,

@@ -11,7 +11,7 @@ use super::{Phase, Torrent};
 use crate::types::Moment;
 use crate::wire::Message;
 use crate::wire::extended::{self, ExtendedHandshake, Extension, ExtensionIds};
-use crate::wire::ut_metadata::{METADATA_PIECE_LEN, MetadataMessage};
+use crate::wire::ut_metadata::{METADATA_PIECE_LEN, MetadataMessage, metadata_piece_count};
 use bytes::Bytes;
 use std::net::SocketAddr;
 
@@ -22,15 +22,11 @@ const SPOKEN: [Extension; 3] =
 impl Torrent {
     /// What we say of ourselves to this peer.
     pub(super) fn extended_handshake(&self, key: PeerKey) -> Bytes {
-        let metadata_size = self
-            .content
-            .as_ref()
-            .and_then(|content| u32::try_from(content.metainfo.info_bytes().len()).ok());
         let upload_only = self.phase == Phase::Seeding
             && self.content.as_ref().is_some_and(|content| content.picker.have().is_all());
         ExtendedHandshake {
             ids: ExtensionIds::local(&SPOKEN),
-            metadata_size,
+            metadata_size: self.metadata_size(),
             reqq: Some(serving::QUEUE_MAX),
             client: Some(self.params.client.clone()),
             port: self.params.listen_port,
@@ -102,7 +98,7 @@ impl Torrent {
             return;
         };
         self.metadata.begin(now, key, size);
-        for piece in self.metadata.ask(key) {
+        for piece in self.metadata.ask(now, key) {
             let payload = MetadataMessage::Request { piece }.encode();
             self.send(now, key, Message::Extended { id, payload });
         }
@@ -114,8 +110,8 @@ impl Torrent {
             return;
         };
         match message {
-            MetadataMessage::Request { piece } => self.serve_metadata(now, key, piece),
-            MetadataMessage::Reject { .. } => self.metadata.give_up(key),
+            MetadataMessage::Request { piece } => self.on_metadata_request(now, key, piece),
+            MetadataMessage::Reject { .. } => self.metadata.rejected(now, key),
             MetadataMessage::Data { piece, bytes, .. } => {
                 match self.metadata.received(now, key, piece, &bytes) {
                     Step::Ignored | Step::Refused => {}
@@ -127,25 +123,57 @@ impl Torrent {
         }
     }
 
-    fn serve_metadata(&mut self, now: Moment, key: PeerKey, piece: u32) {
+    fn on_metadata_request(&mut self, now: Moment, key: PeerKey, piece: u32) {
+        let pieces = self.metadata_size().map_or(0, metadata_piece_count);
         let Some(peer) = self.peers.get_mut(&key) else { return };
-        let Some(id) = peer.wire.ids.id_of(Extension::UtMetadata) else { return };
-        let allowed = peer.floods.metadata.allow(now);
-        let info = self.content.as_ref().map(|content| content.metainfo.info_bytes());
-        let chunk = info.filter(|_| allowed).and_then(|info| {
-            let start = usize::try_from(u64::from(piece) * u64::from(METADATA_PIECE_LEN)).ok()?;
-            let end = info.len().min(start.checked_add(METADATA_PIECE_LEN as usize)?);
-            (start < end).then(|| (info.slice(start..end), info.len()))
-        });
-        let answer = match chunk {
-            Some((bytes, total)) => {
-                let total_size = u32::try_from(total).unwrap_or(u32::MAX);
-                MetadataMessage::Data { piece, total_size, bytes }
-            }
-            None => MetadataMessage::Reject { piece },
-        };
-        let payload = answer.encode();
-        self.send(now, key, Message::Extended { id, payload });
+        if peer.upload.metadata.push(now, piece, pieces) {
+            self.serve_metadata(now, key);
+        } else {
+            self.send_metadata(now, key, &MetadataMessage::Reject { piece });
+        }
+    }
+
+    /// All messages to the peer have left our buffers.
+    pub(super) fn on_flushed(&mut self, now: Moment, key: PeerKey) {
+        if let Some(peer) = self.peers.get_mut(&key) {
+            peer.upload.metadata.flushed();
+            self.serve_metadata(now, key);
+        }
+    }
+
+    /// Sends what the peer asked for while its connection takes it.
+    fn serve_metadata(&mut self, now: Moment, key: PeerKey) {
+        let Some(total_size) = self.metadata_size() else { return };
+        loop {
+            let Some(peer) = self.peers.get_mut(&key) else { return };
+            let Some(piece) = peer.upload.metadata.next(METADATA_PIECE_LEN.into()) else { return };
+            let answer = match self.metadata_piece(piece) {
+                Some(bytes) => MetadataMessage::Data { piece, total_size, bytes },
+                None => MetadataMessage::Reject { piece },
+            };
+            self.send_metadata(now, key, &answer);
+        }
+    }
+
+    fn send_metadata(&mut self, now: Moment, key: PeerKey, message: &MetadataMessage) {
+        let ids = self.peers.get(&key).map(|peer| peer.wire.ids);
+        if let Some(id) = ids.and_then(|ids| ids.id_of(Extension::UtMetadata)) {
+            let payload = message.encode();
+            self.send(now, key, Message::Extended { id, payload });
+        }
+    }
+
+    /// Bytes of the metadata we can give.
+    fn metadata_size(&self) -> Option<u32> {
+        let content = self.content.as_ref()?;
+        u32::try_from(content.metainfo.info_bytes().len()).ok()
+    }
+
+    fn metadata_piece(&self, piece: u32) -> Option<Bytes> {
+        let info = self.content.as_ref()?.metainfo.info_bytes();
+        let start = usize::try_from(u64::from(piece) * u64::from(METADATA_PIECE_LEN)).ok()?;
+        let end = info.len().min(start.checked_add(METADATA_PIECE_LEN as usize)?);
+        (start < end).then(|| info.slice(start..end))
     }
 
     /// The dictionary was not what the torrent's name promises: one peer gave it all.

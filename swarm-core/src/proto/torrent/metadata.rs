@@ -17,6 +17,10 @@ use std::time::Duration;
 const ATTEMPTS_MAX: usize = 3;
 /// Pieces asked of one peer at the same time.
 const IN_FLIGHT: u32 = 8;
+/// After a reject, the wait before the peer is asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// Refusals after which a peer is not asked any more.
+const REJECTS_MAX: u32 = 3;
 /// A peer that has not answered for this long makes room for another.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -34,6 +38,9 @@ struct Attempt {
     received: BytesMut,
     asked: u32,
     heard: Moment,
+    /// After a reject: when to ask again, and how often that has been.
+    again_at: Moment,
+    rejects: u32,
 }
 
 impl MetadataFetch {
@@ -46,25 +53,39 @@ impl MetadataFetch {
         {
             return false;
         }
-        let attempt = Attempt { size, received: BytesMut::new(), asked: 0, heard: now };
+        let attempt = Attempt {
+            size,
+            received: BytesMut::new(),
+            asked: 0,
+            heard: now,
+            again_at: now,
+            rejects: 0,
+        };
         self.attempts.insert(peer, attempt);
         true
     }
 
     /// The metadata pieces to ask the peer for now.
-    pub(crate) fn ask(&mut self, peer: PeerKey) -> std::ops::Range<u32> {
+    pub(crate) fn ask(&mut self, now: Moment, peer: PeerKey) -> std::ops::Range<u32> {
         let Some(attempt) = self.attempts.get_mut(&peer) else { return 0..0 };
+        if now < attempt.again_at {
+            return 0..0;
+        }
         let from = attempt.asked;
         let arrived = attempt.received_pieces();
         attempt.asked = attempt.pieces().min(arrived + IN_FLIGHT).max(from);
         from..attempt.asked
     }
 
-    /// A piece came. Pieces are taken in order; anything else ends the attempt.
+    /// A piece came. Pieces are taken in order, others passed over; one of a wrong length
+    /// ends the attempt.
     pub(crate) fn received(&mut self, now: Moment, peer: PeerKey, piece: u32, data: &[u8]) -> Step {
         let Some(attempt) = self.attempts.get_mut(&peer) else { return Step::Ignored };
         let due = (attempt.size - attempt.received_len()).min(METADATA_PIECE_LEN);
-        if piece != attempt.received_pieces() || u32::try_from(data.len()) != Ok(due) {
+        if piece != attempt.received_pieces() {
+            return Step::Ignored;
+        }
+        if u32::try_from(data.len()) != Ok(due) {
             self.attempts.remove(&peer);
             return Step::Refused;
         }
@@ -82,7 +103,23 @@ impl MetadataFetch {
         Step::Whole(info)
     }
 
-    /// The peer will not give it, or is gone.
+    /// The peer will not give a piece now: it may be busy, so it is asked again a few times,
+    /// from where it stopped.
+    pub(crate) fn rejected(&mut self, now: Moment, peer: PeerKey) {
+        let Some(attempt) = self.attempts.get_mut(&peer) else { return };
+        // One refusal comes for every piece asked for: together they count once.
+        if now < attempt.again_at {
+            return;
+        }
+        attempt.rejects += 1;
+        attempt.again_at = now + ASK_AGAIN;
+        attempt.asked = attempt.received_pieces();
+        if attempt.rejects > REJECTS_MAX {
+            self.attempts.remove(&peer);
+        }
+    }
+
+    /// The peer is gone.
     pub(crate) fn give_up(&mut self, peer: PeerKey) {
         self.attempts.remove(&peer);
     }
@@ -136,7 +173,7 @@ mod tests {
     fn a_dictionary_is_put_together_in_order() {
         let mut fetch = MetadataFetch::default();
         assert!(fetch.begin(NOW, A, METADATA_PIECE_LEN + 5));
-        assert_eq!(fetch.ask(A), 0..2);
+        assert_eq!(fetch.ask(NOW, A), 0..2);
         assert_eq!(fetch.received(NOW, A, 0, &[7; 16384]), Step::More);
         let Step::Whole(info) = fetch.received(NOW, A, 1, &[8; 5]) else { panic!("not whole") };
         assert_eq!(info.len(), 16389);
@@ -151,9 +188,28 @@ mod tests {
         assert!(fetch.begin(NOW, A, 100));
         assert_eq!(fetch.received(NOW, A, 0, &[1; 99]), Step::Refused);
         assert!(fetch.begin(NOW, A, METADATA_MAX));
-        assert_eq!(fetch.ask(A), 0..IN_FLIGHT);
-        assert_eq!(fetch.received(NOW, A, 1, &[1; 16384]), Step::Refused);
+        assert_eq!(fetch.ask(NOW, A), 0..IN_FLIGHT);
+        assert_eq!(fetch.received(NOW, A, 1, &[1; 16384]), Step::Ignored);
+        assert_eq!(fetch.received(NOW, A, 0, &[1; 16383]), Step::Refused);
         assert_eq!(fetch.received(NOW, A, 0, &[1; 16384]), Step::Ignored);
+    }
+
+    #[test]
+    fn a_peer_that_refuses_is_asked_again_from_where_it_stopped_and_not_for_ever() {
+        let mut fetch = MetadataFetch::default();
+        assert!(fetch.begin(NOW, A, 3 * METADATA_PIECE_LEN));
+        assert_eq!(fetch.ask(NOW, A), 0..3);
+        fetch.received(NOW, A, 0, &[7; 16384]);
+        fetch.rejected(NOW, A);
+        fetch.rejected(NOW, A);
+        assert_eq!(fetch.ask(NOW, A), 0..0);
+        let mut now = NOW;
+        for _ in 0..3 {
+            now += ASK_AGAIN;
+            assert_eq!(fetch.ask(now, A), 1..3);
+            fetch.rejected(now, A);
+        }
+        assert_eq!(fetch.received(now, A, 1, &[7; 16384]), Step::Ignored, "given up");
     }
 
     #[test]

@@ -186,6 +186,7 @@ impl Torrent {
                 self.on_verified(now, piece, outcome, &digests);
             }
             Input::Sent { peer, span } => self.on_sent(now, peer, span),
+            Input::Flushed { peer } => self.on_flushed(now, peer),
             Input::ServeFailed { peer, span } => self.on_serve_failed(now, peer, span),
         }
         if now >= self.next_tick {
