@@ -87,7 +87,7 @@ fn a_seed_with_more_takers_than_slots_serves_them_all_in_turn() {
     for seed in seeds(2) {
         let mut world = world(seed, 64);
         // Little is handed out at a time, so that requests wait and a choke finds some.
-        let mut spec = Spec::seed();
+        let mut spec = Spec::seed().up(mbit(4));
         spec.send_budget = 64 << 10;
         let from = world.add(spec);
         // They know nobody but the seed, so its slots are all there is.
@@ -95,9 +95,10 @@ fn a_seed_with_more_takers_than_slots_serves_them_all_in_turn() {
         for taker in &takers {
             world.introduce(*taker, &[from]);
         }
-        world.run_for(Duration::from_secs(21));
+        // A turn takes a minute at most.
+        world.run_for(Duration::from_secs(80));
         assert!(takers.iter().all(|taker| world.hosts[*taker].have.count() > 0), "one is starved");
-        world.finish(&takers, minutes(2));
+        world.finish(&takers, minutes(4));
         wind_up(&mut world);
     }
 }
