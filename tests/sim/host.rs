@@ -29,6 +29,8 @@ pub(super) struct Spec {
     pub(super) wanted: Option<Bitfield>,
     /// Memory for open pieces, bytes.
     pub(super) capacity: u64,
+    /// Memory for blocks on their way out, bytes.
+    pub(super) send_budget: u64,
 }
 
 /// What a host has to begin with.
@@ -121,6 +123,8 @@ pub(super) struct Totals {
 
 /// Memory for open pieces that a host has unless it says otherwise.
 const CAPACITY: u64 = 16 << 20;
+/// Memory for blocks on their way out, likewise.
+const SEND_BUDGET: u64 = 16 << 20;
 /// How fast a host hashes, bytes a second, and what a piece costs before its first byte.
 const HASH_RATE: u64 = 1_000_000_000;
 const HASH_START: Duration = Duration::from_micros(100);
@@ -137,6 +141,7 @@ impl Spec {
             fast: true,
             wanted: None,
             capacity: CAPACITY,
+            send_budget: SEND_BUDGET,
         }
     }
 

@@ -163,6 +163,17 @@ impl Ledger {
         Ok(())
     }
 
+    /// Once a core has said all it has to say: whom it chokes it owes no answer (BEP 6).
+    pub(super) fn is_settled(&self) -> Verdict {
+        let waits = |span: &&Span| !self.fast_given.contains(&span.piece);
+        match self.asked.keys().find(waits) {
+            Some(span) if self.fast && self.choking => {
+                Err(format!("{span:?} was asked for by a peer that is choked now, and not rejected"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// A block of theirs has arrived.
     pub(super) fn gets(&mut self, span: Span) {
         take(&mut self.due, span);

@@ -7,6 +7,7 @@
 //! | `availability-exact`, `outstanding-sound`: the core's own books agree | [`check`] (`Torrent::audit`) |
 //! | `outstanding-sound`, seen from outside: at most three copies of a block in flight | [`check_request`] |
 //! | `choke-honoured`: no block to a choked peer but allowed-fast ones | `Ledger::serves` |
+//! | every request is answered: at once by a reject when the peer is choked, else in the end | `Ledger::is_settled`, [`check_answered`] |
 //! | `honest-not-banned` | `World::emitted`, `World::disconnect` |
 //! | `accounting`: the core counts the bytes that moved | [`check`] |
 //! | `conservation`: nothing is left once everybody has gone | [`check_empty`] |
@@ -30,6 +31,7 @@ pub(super) fn check(host: &Host, content: &Content, now: Moment, thorough: bool)
     if open > allowed {
         return Err(format!("budget: {open} bytes in open pieces, {allowed} allowed"));
     }
+    host.peers.values().try_for_each(|peer| peer.ledger.is_settled())?;
     if thorough {
         host.core.audit()?;
         check_accounts(host, now)?;

@@ -63,6 +63,7 @@ fn spec(world: &mut World, start: Start) -> Spec {
     spec.latency = Duration::from_micros(rng.below(60_000));
     spec.fast = rng.below(4) > 0;
     spec.capacity = [1, 100_000, 1 << 20, 48 << 20][rng.index(4)];
+    spec.send_budget = [1, 1 << 16, 1 << 20, 16 << 20][rng.index(4)];
     spec.conduct = match rng.below(10) {
         0 => Conduct::Liar { percent: 1 + rng.below(100) },
         1 => Conduct::FreeRider,

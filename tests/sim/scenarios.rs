@@ -83,6 +83,26 @@ fn one_seed_serves_a_crowd_of_forty_nine() {
 }
 
 #[test]
+fn a_seed_with_more_takers_than_slots_serves_them_all_in_turn() {
+    for seed in seeds(2) {
+        let mut world = world(seed, 64);
+        // Little is handed out at a time, so that requests wait and a choke finds some.
+        let mut spec = Spec::seed();
+        spec.send_budget = 64 << 10;
+        let from = world.add(spec);
+        // They know nobody but the seed, so its slots are all there is.
+        let takers: Vec<usize> = (0..14).map(|_| world.add(Spec::leech())).collect();
+        for taker in &takers {
+            world.introduce(*taker, &[from]);
+        }
+        world.run_for(Duration::from_secs(21));
+        assert!(takers.iter().all(|taker| world.hosts[*taker].have.count() > 0), "one is starved");
+        world.finish(&takers, minutes(2));
+        wind_up(&mut world);
+    }
+}
+
+#[test]
 fn five_partial_seeds_of_which_none_is_complete_make_one_whole() {
     for seed in seeds(8) {
         let mut world = world(seed, 40);

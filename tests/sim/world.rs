@@ -96,12 +96,14 @@ impl World {
         let number = u8::try_from(host % 256).expect("below 256");
         let block = u8::try_from(host / 256).expect("fewer than 65,536 hosts");
         let id = PeerId::new(std::array::from_fn(|at| if at % 2 == 0 { number } else { block }));
+        let mut config = Config::default();
+        config.send_budget = spec.send_budget;
         let params = Params {
             info_hash: self.content.info_hash,
             peer_id: id,
             client: "sim".to_owned(),
             listen_port: Some(PORT),
-            config: Config::default(),
+            config,
             seed: self.rng.next(),
         };
         let have = spec.initial(&self.content);
