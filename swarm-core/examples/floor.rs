@@ -39,7 +39,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             fetch(TcpStream::connect(address)?, &File::create(file)?, piece_length.parse()?)?;
         }
         _ => {
-            return Err("floor seed FILE ADDR:PORT | floor fetch ADDR:PORT FILE PIECE_LENGTH".into());
+            return Err(
+                "floor seed FILE ADDR:PORT | floor fetch ADDR:PORT FILE PIECE_LENGTH".into()
+            );
         }
     }
     Ok(())

@@ -63,7 +63,8 @@ def main():
     lab.content(content, options.mib)
     exponent = str(options.piece.bit_length() - 1)
     tracker = "http://127.0.0.1:1/announce"
-    create = [options.swarm, "create", "--quiet", "--overwrite", "--piece-size", str(options.piece), "-o", ours, content]
+    create = [options.swarm, "create", "--quiet", "--overwrite", "--piece-size", str(options.piece)]
+    create += ["-o", ours, content]
     mktorrent = ["mktorrent", "-t", str(options.threads), "-l", exponent, "-a", tracker, "-o", theirs, content]
     cases = {
         "one thread": lambda: one_thread(content, options.piece),

@@ -119,7 +119,11 @@ class Process:
         self.code = None
         self.started = time.monotonic()
         with open(self.log, "wb") as log:
-            self.popen = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
+            streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
+            try:
+                self.popen = subprocess.Popen(command, **streams, env=environment)
+            except OSError as error:
+                raise Failure(f"{command[0]} does not start: {error}") from None
         self.pid = self.popen.pid
 
     def alive(self):

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How long until something happens: to the first byte on the disk, and from SIGINT to the end; and how much memory a big fetch takes.
+"""How long to the first byte on the disk, and from SIGINT to the end; how much memory a big fetch takes.
 
     tests/bench/start.py [--runs 7] [--kinds swarm,rqbit] [--big 4096]
 
@@ -88,7 +88,7 @@ def peak_rss(scene, kind):
 def main():
     parser = lab.arguments(__doc__)
     parser.add_argument("--mib", type=int, default=128, help="size of the file for the times")
-    parser.add_argument("--big", type=int, default=4096, help="size in MiB for the memory; twice that must fit; 0 for none")
+    parser.add_argument("--big", type=int, default=4096, help="MiB of the file for the memory, 0 for none; two must fit")
     parser.add_argument("--piece", type=int, default=1 << 20, help="bytes of a piece")
     parser.add_argument("--runs", type=int, default=7, help="runs of each time")
     parser.add_argument("--kinds", default="swarm,rqbit", help="of swarm and rqbit")

@@ -163,7 +163,9 @@ def mixed(case, tracker_kind, seed, scheme="http"):
     torrent = case.create(source, tracker_kind, scheme)
     case.seed(case.client(KINDS[seed]), torrent, source)
     waiting = []
-    for kind in ("swarm", *OTHERS, "swarm"):
+    # aria2 talks to UDP trackers through the port of its DHT, which is off here.
+    others = [kind for kind in OTHERS if scheme == "http" or kind != "aria2"]
+    for kind in ("swarm", *others, "swarm"):
         client = case.client(KINDS[kind])
         folder = case.out(client)
         client.fetch(torrent, folder)

@@ -85,6 +85,11 @@ impl TorrentTask {
             {
                 trackers.completed();
             }
+            // No piece completes an empty file: it is there once everything is.
+            let files = content.progress.files().into_iter();
+            for empty in files.filter(|file| file.length == 0) {
+                self.face.tell(Event::FileDone { file: empty.file });
+            }
             self.face.tell(Event::Completed);
         }
     }
