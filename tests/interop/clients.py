@@ -264,9 +264,7 @@ class Aria2(Client):
     takes_peers = False
 
     def run(self, torrent, folder, *more):
-        # It asks UDP trackers only with its DHT on, which knows nobody here.
-        command = ["aria2c", "--quiet", "--enable-dht=true", "--enable-dht6=false", "--bt-enable-lpd=false"]
-        command += [f"--dht-file-path={self.home}/dht", f"--dht-listen-port={self.port}"]
+        command = ["aria2c", "--quiet", "--enable-dht=false", "--enable-dht6=false", "--bt-enable-lpd=false"]
         command += [f"--listen-port={self.port}", f"--interface={self.address}", f"--dir={folder}"]
         command += ["--disk-cache=0", "--file-allocation=none", "--bt-tracker-interval=1", *more]
         self.spawn([*command, torrent])
