@@ -167,9 +167,9 @@ impl Ledger {
     pub(super) fn is_settled(&self) -> Verdict {
         let waits = |span: &&Span| !self.fast_given.contains(&span.piece);
         match self.asked.keys().find(waits) {
-            Some(span) if self.fast && self.choking => {
-                Err(format!("{span:?} was asked for by a peer that is choked now, and not rejected"))
-            }
+            Some(span) if self.fast && self.choking => Err(format!(
+                "{span:?} was asked for by a peer that is choked now, and not rejected"
+            )),
             _ => Ok(()),
         }
     }
