@@ -161,6 +161,11 @@ impl Face {
         lock(&self.sources).values().cloned().collect()
     }
 
+    /// Whether everything wanted has been there under its final name.
+    pub(crate) fn is_completed(&self) -> bool {
+        matches!(self.status.borrow().outcome, Some(Ok(_)))
+    }
+
     /// Changes where the torrent is in its life, and wakes who waits for that.
     pub(crate) fn advance(&self, change: impl FnOnce(&mut Status)) {
         self.status.send_modify(change);

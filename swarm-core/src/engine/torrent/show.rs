@@ -72,26 +72,22 @@ impl TorrentTask {
             peers: snapshot.useful_peers,
             elapsed: now.since(self.started),
         };
-        let mut first = false;
-        self.face.advance(|status| {
-            first = !matches!(status.outcome, Some(Ok(_)));
-            if first {
-                status.outcome = Some(Ok(completed));
-            }
-        });
-        if first {
-            if let Some(trackers) = &self.trackers
-                && self.fetched
-            {
-                trackers.completed();
-            }
-            // No piece completes an empty file: it is there once everything is.
-            let files = content.progress.files().into_iter();
-            for empty in files.filter(|file| file.length == 0) {
-                self.face.tell(Event::FileDone { file: empty.file });
-            }
-            self.face.tell(Event::Completed);
+        if self.face.is_completed() {
+            return;
         }
+        // No piece completes an empty file: it is there once everything is. Told before the
+        // end is, after which nobody may listen any more.
+        let files = content.progress.files().into_iter();
+        for empty in files.filter(|file| file.length == 0) {
+            self.face.tell(Event::FileDone { file: empty.file });
+        }
+        self.face.advance(|status| status.outcome = Some(Ok(completed)));
+        if let Some(trackers) = &self.trackers
+            && self.fetched
+        {
+            trackers.completed();
+        }
+        self.face.tell(Event::Completed);
     }
 
     /// A job reports after the torrent was told to stop: only what it wrote matters.
