@@ -4,7 +4,8 @@
 //! driver that obeys its outputs without payload: a block is a token that is right or wrong.
 //! Links have rates, latencies and can break; hashing takes time; nothing waits for a clock.
 //! One seed decides everything, so a run repeats exactly: the trace's hash proves it, and a
-//! failure prints the seed with the last events. `SWARM_SEED=7 cargo test sim` replays one.
+//! failure prints the seed with the last events. `SWARM_SEED=7 cargo test sim` replays one,
+//! `SWARM_SEEDS=2000 cargo test sim` runs many.
 //!
 //! After every step the [`oracle`] holds the core to what it must never break: see there for
 //! the list.
@@ -22,10 +23,12 @@ mod table;
 mod trace;
 mod world;
 
-/// The seeds a test runs with: `SWARM_SEED` alone when it is set, else the first `count`.
+/// The seeds a test runs with: `SWARM_SEED` alone when it is set, else the first `SWARM_SEEDS`,
+/// which a night run sets, else the first `count`.
 fn seeds(count: u64) -> Vec<u64> {
-    match std::env::var("SWARM_SEED") {
-        Ok(text) => vec![text.parse().expect("SWARM_SEED is a number")],
-        Err(_) => (0..count).collect(),
+    let given = |name| std::env::var(name).ok().map(|text| text.parse().expect("a number"));
+    match given("SWARM_SEED") {
+        Some(seed) => vec![seed],
+        None => (0..given("SWARM_SEEDS").unwrap_or(count)).collect(),
     }
 }
