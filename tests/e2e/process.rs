@@ -4,29 +4,34 @@ use super::{address, seed, session_with};
 use crate::support::Tree;
 use crate::support::binary::{Running, command, run};
 use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
 use tempfile::tempdir;
 
 const QUIET: [&str; 5] = ["--no-dht", "--no-lsd", "--no-upnp", "--no-pex", "--json"];
+const PIECE: u32 = 32 * 1024;
+
+/// A fetch of `tree` from `peer` by the binary, the same line each time.
+fn fetches(home: &Path, tree: &Tree, peer: SocketAddr) -> impl Fn() -> Command + use<> {
+    let torrent = home.join("a.torrent");
+    fs::write(&torrent, tree.torrent(PIECE)).unwrap();
+    let (home, peer) = (home.to_owned(), peer.to_string());
+    move || {
+        let mut fetch = command(&home);
+        fetch.arg("fetch").args(QUIET).args(["--listen", "127.0.0.1:0", "--peer", &peer]);
+        fetch.args(["-o", "out"]).arg(&torrent);
+        fetch
+    }
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fetch_killed_without_warning_goes_on_from_what_is_on_the_disk() {
     let (there, here) = (tempdir().unwrap(), tempdir().unwrap());
     let tree = Tree::file("killed", 6_000_000);
-    let metainfo = tree.metainfo(32 * 1024);
     let giver = session_with("127.0.0.1:0", |config| config.up_limit = Some(2_000_000)).await;
-    let handle = seed(&giver, &metainfo, &tree.write(there.path())).await;
-    let torrent = here.path().join("killed.torrent");
-    fs::write(&torrent, tree.torrent(32 * 1024)).unwrap();
-    let out = here.path().join("out");
-    let out_folder = out.clone();
-    let (peer, home) = (address(&giver).to_string(), here.path().to_owned());
-    let fetch = move || {
-        let mut fetch = command(&home);
-        fetch.arg("fetch").args(QUIET).args(["--listen", "127.0.0.1:0", "--peer", &peer, "-o"]);
-        fetch.arg(&out).arg(&torrent);
-        fetch
-    };
-
+    let handle = seed(&giver, &tree.metainfo(PIECE), &tree.write(there.path())).await;
+    let fetch = fetches(here.path(), &tree, address(&giver));
     let (again, before) = tokio::task::spawn_blocking(move || {
         let mut first = Running::start(&mut fetch());
         let had = std::iter::repeat_with(|| first.event("progress"))
@@ -40,10 +45,39 @@ async fn a_fetch_killed_without_warning_goes_on_from_what_is_on_the_disk() {
     .unwrap();
     assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
     // What the first run had verified, the second did not fetch.
-    let sent = handle.stats().uploaded;
-    let twice = sent - tree.length();
+    let twice = handle.stats().uploaded - tree.length();
     assert!(twice < 3_000_000 && before > twice, "{twice} bytes were sent twice");
-    tree.assert_lies_in(&out_folder);
+    tree.assert_lies_in(&here.path().join("out"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fetch_killed_again_and_again_gets_there_and_no_file_ends_up_wrong() {
+    let (there, here) = (tempdir().unwrap(), tempdir().unwrap());
+    let names: Vec<String> = (0..60).map(|number| format!("{:02}/{number}", number % 7)).collect();
+    let files: Vec<(&str, usize)> = names.iter().map(|name| (&**name, 100_001)).collect();
+    let tree = Tree::folder("often", &files);
+    let giver = session_with("127.0.0.1:0", |config| config.up_limit = Some(6_000_000)).await;
+    let handle = seed(&giver, &tree.metainfo(PIECE), &tree.write(there.path())).await;
+    let fetch = fetches(here.path(), &tree, address(&giver));
+    let last = tokio::task::spawn_blocking(move || {
+        // Each run gets further than the one before: files that are there are told of at once.
+        for kill in 1..=8 {
+            let mut fetch = Running::start(&mut fetch());
+            for _ in 0..kill * 6 {
+                fetch.event("file_done");
+            }
+            fetch.signal("KILL");
+            assert_eq!(fetch.wait(), None, "it was killed");
+        }
+        run(&mut fetch())
+    })
+    .await
+    .unwrap();
+    assert!(last.status.success(), "{}", String::from_utf8_lossy(&last.stderr));
+    tree.assert_lies_in(&here.path().join("out"));
+    // Eight times what was in flight or not yet written, and no more.
+    let twice = handle.stats().uploaded - tree.length();
+    assert!(twice < tree.length(), "{twice} bytes were sent twice");
 }
 
 #[test]

@@ -285,3 +285,71 @@ fn take(counts: &mut BTreeMap<Span, u32>, span: Span) -> bool {
     }
     true
 }
+
+mod tests {
+    use super::*;
+    use swarm_core::types::BLOCK_SIZE;
+
+    fn block(number: u32) -> Span {
+        Span { piece: PieceIndex::new(number), begin: 0, length: BLOCK_SIZE }
+    }
+
+    /// Ten pieces of one block, and a peer that has them all, unchoked and interesting.
+    fn open() -> (Ledger, Geometry) {
+        let geometry = Geometry::new(u64::from(BLOCK_SIZE), 10 * u64::from(BLOCK_SIZE)).unwrap();
+        let mut ledger = Ledger::new(true);
+        ledger.sends(&Message::HaveNone, None).unwrap();
+        ledger.sends(&Message::Interested, None).unwrap();
+        for message in [Message::HaveAll, Message::Unchoke] {
+            ledger.hears(&message, Some(&geometry)).unwrap();
+        }
+        (ledger, geometry)
+    }
+
+    #[test]
+    fn a_request_is_good_once_and_again_after_its_cancel() {
+        let (mut ledger, geometry) = open();
+        let request = Message::Request(block(1));
+        ledger.sends(&request, Some(&geometry)).unwrap();
+        assert!(ledger.sends(&request, Some(&geometry)).is_err());
+        ledger.sends(&Message::Cancel(block(1)), Some(&geometry)).unwrap();
+        ledger.sends(&request, Some(&geometry)).unwrap();
+        assert_eq!(ledger.unanswered(), 1);
+        ledger.gets(block(1));
+        ledger.hears(&Message::Reject(block(1)), Some(&geometry)).unwrap();
+        assert_eq!((ledger.unanswered(), ledger.counts_on(block(1))), (0, false));
+    }
+
+    #[test]
+    fn it_objects_to_what_the_protocol_does_not_allow() {
+        let (mut ledger, geometry) = open();
+        let odd = Span { length: 5, ..block(1) };
+        for message in [
+            Message::HaveAll,
+            Message::Cancel(block(2)),
+            Message::Reject(block(2)),
+            Message::Request(odd),
+            Message::Piece(block(1)),
+        ] {
+            assert!(ledger.sends(&message, Some(&geometry)).is_err(), "{message:?}");
+        }
+        assert!(ledger.serves(block(1)).is_err(), "never asked for");
+        ledger.hears(&Message::Choke, Some(&geometry)).unwrap();
+        assert!(ledger.sends(&Message::Request(block(1)), Some(&geometry)).is_err(), "choked");
+        let mut silent = Ledger::new(true);
+        assert!(silent.sends(&Message::Interested, None).is_err(), "nothing said of pieces");
+    }
+
+    #[test]
+    fn a_choked_peer_is_served_allowed_pieces_only_and_told_no_for_the_rest() {
+        let (mut ledger, geometry) = open();
+        ledger.sends(&Message::AllowedFast(PieceIndex::new(3)), Some(&geometry)).unwrap();
+        for number in [3, 4] {
+            ledger.hears(&Message::Request(block(number)), Some(&geometry)).unwrap();
+        }
+        assert!(ledger.is_settled().is_err(), "piece 4 waits for a reject");
+        assert!(ledger.serves(block(4)).is_err());
+        assert!(ledger.serves(block(3)).is_ok());
+        assert!(ledger.is_settled().is_ok());
+    }
+}
