@@ -24,8 +24,6 @@ pub const EXTENSIONS_MAX: usize = 64;
 pub const CLIENT_NAME_MAX: usize = 64;
 /// Most requests a peer may say it queues; a larger number counts as this one.
 pub const REQQ_MAX: u16 = 2_048;
-/// Requests of one peer that we queue: what our handshake says.
-pub const REQQ_OURS: u16 = 512;
 
 /// An extension that this crate knows by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
