@@ -63,7 +63,7 @@ pub(crate) struct Opened {
 /// A job of this torrent is done.
 #[derive(Debug)]
 pub(super) enum Done {
-    Stored { piece: PieceIndex, stored: Result<Stored, JobPanicked> },
+    Stored { pieces: Vec<PieceIndex>, stored: Result<Vec<Stored>, JobPanicked> },
     Parsed(Option<Arc<Metainfo>>),
     Opened(Result<Opened, Error>),
     Checked { pieces: Range<u32>, states: Result<Vec<PieceState>, Error> },
@@ -114,7 +114,7 @@ impl TorrentTask {
 
     pub(super) fn on_done(&mut self, now: Moment, done: Done) {
         match done {
-            Done::Stored { piece, stored } => self.on_stored(now, piece, stored),
+            Done::Stored { pieces, stored } => self.on_stored(now, pieces, stored),
             Done::Parsed(Some(metainfo)) => self.open(metainfo),
             Done::Parsed(None) => self.feed(now, Input::MetadataRefused),
             Done::Opened(Ok(opened)) => self.on_opened(now, opened),

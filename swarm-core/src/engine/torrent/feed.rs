@@ -114,6 +114,7 @@ impl TorrentTask {
     pub(super) fn on_orders(&mut self, now: Moment, orders: Orders) {
         let Orders { pause, peers, selection, capacity_bytes, stop } = orders;
         if let Some(bytes) = capacity_bytes {
+            self.batch.set_budget(bytes);
             self.feed(now, Input::Capacity { bytes });
         }
         if !peers.is_empty() {

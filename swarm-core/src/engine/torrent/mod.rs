@@ -11,6 +11,7 @@
 //! Not here: decisions (`proto`), sockets (`peer`), disk and hash work (`data`).
 
 mod act;
+mod batch;
 mod content;
 mod face;
 mod feed;
@@ -34,6 +35,7 @@ use crate::proto::torrent::{Config as CoreConfig, Params, Torrent};
 use crate::session::{AddTorrent, Mode, Selection};
 use crate::types::{Moment, PeerId, PieceIndex, Span};
 use crate::wire::Reserved;
+use batch::Batch;
 use bytes::BytesMut;
 use content::{Content, Done};
 use jobs::Jobs;
@@ -107,6 +109,8 @@ pub(crate) struct TorrentTask {
     /// Blocks to read for peers, of this turn.
     serves: Vec<(PeerKey, Span)>,
     pieces: BTreeMap<PieceIndex, PieceBuf>,
+    /// Complete pieces that wait to be hashed.
+    batch: Batch,
     content: Option<Content>,
     share: Option<Share>,
     trackers: Option<Trackers>,
@@ -143,6 +147,7 @@ impl TorrentTask {
         let Start { add, opened, face, mail, inbox, seed } = start;
         let now = shared.clock.now();
         let core = Torrent::new(params(&shared, &face, seed), now);
+        let batch = Batch::new(shared.config.receive_budget);
         let (tiers, order) = (add.tracker_tiers(), add.tier_order());
         let trackers = Trackers::start(&shared, &face, &inbox, (seed, &tiers, order));
         let terms = Terms {
@@ -165,6 +170,7 @@ impl TorrentTask {
             dirty: BTreeSet::new(),
             serves: Vec::new(),
             pieces: BTreeMap::new(),
+            batch,
             content: None,
             share: None,
             trackers,
@@ -217,6 +223,7 @@ impl TorrentTask {
             self.feed(now, Input::Wake);
         }
         self.line_up_serves();
+        self.line_up_stores(now);
         self.submit_jobs();
         self.post();
         self.show(now);
@@ -231,6 +238,7 @@ impl TorrentTask {
     /// When to look again if nothing arrives.
     fn next_wake(&self) -> Moment {
         let core = self.core.deadline().unwrap_or(Moment::NEVER);
+        let core = core.min(self.batch.deadline());
         if self.links.is_empty() { core } else { core.min(self.shown + SHOW_IDLE) }
     }
 
@@ -239,6 +247,7 @@ impl TorrentTask {
         let now = self.shared.clock.now();
         self.feed(now, Input::Pause);
         self.jobs.give_up_waiting();
+        drop(self.batch.take_all());
         self.post();
         while !self.jobs.is_idle() {
             let Some(done) = self.jobs.next().await else { break };

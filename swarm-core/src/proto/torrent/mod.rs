@@ -232,6 +232,13 @@ impl Torrent {
         self.content.as_ref().map(|content| content.picker.have())
     }
 
+    /// Whether the memory for pieces is used up: no more of them can be asked for before one
+    /// is verified.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.content.as_ref().is_some_and(|content| content.picker.is_full())
+    }
+
     /// Stops on an error of the local machine: peers are let go, the state is kept.
     pub fn fail(&mut self, now: Moment) {
         self.advance(now);
