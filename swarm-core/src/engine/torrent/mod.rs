@@ -19,6 +19,7 @@ mod jobs;
 mod progress;
 mod serve;
 mod show;
+mod through;
 
 pub(crate) use content::{Opened, open};
 pub(crate) use face::{Face, Orders, Status};
@@ -43,6 +44,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use through::Through;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
@@ -109,6 +111,7 @@ pub(crate) struct TorrentTask {
     /// Blocks to read for peers, of this turn.
     serves: Vec<(PeerKey, Span)>,
     pieces: BTreeMap<PieceIndex, PieceBuf>,
+    through: Through,
     /// Complete pieces that wait to be hashed.
     batch: Batch,
     content: Option<Content>,
@@ -170,6 +173,7 @@ impl TorrentTask {
             dirty: BTreeSet::new(),
             serves: Vec::new(),
             pieces: BTreeMap::new(),
+            through: Through::default(),
             batch,
             content: None,
             share: None,
@@ -224,6 +228,7 @@ impl TorrentTask {
         }
         self.line_up_serves();
         self.line_up_stores(now);
+        self.line_up_through();
         self.submit_jobs();
         self.post();
         self.show(now);
