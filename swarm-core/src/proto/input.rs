@@ -107,6 +107,11 @@ pub enum Input {
         /// To whom.
         peer: PeerKey,
     },
+    /// A piece that could not be read, see `ServeFailed`, was read and hashed again: it is good.
+    Restored {
+        /// The piece.
+        piece: PieceIndex,
+    },
     /// A block we promised cannot be read.
     ServeFailed {
         /// To whom.

@@ -188,6 +188,7 @@ impl Torrent {
             Input::Sent { peer, span } => self.on_sent(now, peer, span),
             Input::Flushed { peer } => self.on_flushed(now, peer),
             Input::ServeFailed { peer, span } => self.on_serve_failed(now, peer, span),
+            Input::Restored { piece } => self.restore(now, piece),
         }
         if now >= self.next_tick {
             self.tick(now);
