@@ -23,6 +23,7 @@ use std::time::Duration;
 
 mod bans;
 mod policy;
+pub(crate) mod scope;
 #[cfg(test)]
 mod tests;
 

@@ -13,6 +13,7 @@ pub mod input;
 pub mod limits;
 pub mod output;
 mod peer;
+pub mod pex;
 pub mod picker;
 pub mod torrent;
 

@@ -15,7 +15,7 @@ use crate::wire::ut_metadata::{METADATA_PIECE_LEN, MetadataMessage, metadata_pie
 use bytes::Bytes;
 use std::net::SocketAddr;
 
-/// The extensions we speak.
+/// The extensions we speak, beside `ut_pex`.
 const SPOKEN: [Extension; 3] =
     [Extension::UtMetadata, Extension::LtDonthave, Extension::UploadOnly];
 
@@ -24,8 +24,10 @@ impl Torrent {
     pub(super) fn extended_handshake(&self, key: PeerKey) -> Bytes {
         let upload_only = self.phase == Phase::Seeding
             && self.content.as_ref().is_some_and(|content| content.picker.have().is_all());
+        let pex = self.exchanges_peers().then_some(Extension::UtPex);
+        let spoken: Vec<Extension> = SPOKEN.into_iter().chain(pex).collect();
         ExtendedHandshake {
-            ids: ExtensionIds::local(&SPOKEN),
+            ids: ExtensionIds::local(&spoken),
             metadata_size: self.metadata_size(),
             reqq: Some(serving::QUEUE_MAX),
             client: Some(self.params.client.clone()),
@@ -55,7 +57,8 @@ impl Torrent {
                     self.drop_redundant(now);
                 }
             }
-            Some(Extension::UtPex) | None => {}
+            Some(Extension::UtPex) => self.on_pex(now, key, payload),
+            None => {}
         }
     }
 

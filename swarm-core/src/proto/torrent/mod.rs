@@ -3,7 +3,7 @@
 //! The leaf machines decide (which block, whom to serve, whom to dial); this module applies
 //! what they say and turns it into [`Output`]s. Its files follow the decisions: `connect`
 //! (who may be a peer), `messages` (what a peer said), `download`, `upload`, `magnet`
-//! (metadata from peers), `tick` (what time alone brings), `stats`.
+//! (metadata from peers), `pex` (addresses from peers), `tick` (what time alone brings), `stats`.
 //!
 //! Not here: payload, sockets, files. A block is a reference until the driver verifies it.
 
@@ -15,6 +15,7 @@ mod download;
 mod magnet;
 mod messages;
 mod metadata;
+mod pex;
 mod stats;
 mod tick;
 mod upload;
@@ -72,6 +73,8 @@ pub struct Config {
     pub receive_budget: u64,
     /// Bytes handed to the driver for sending at most. Default 16 MiB.
     pub send_budget: u64,
+    /// Whether peers exchange addresses (BEP 11); never in a private torrent. Default true.
+    pub peer_exchange: bool,
 }
 
 impl Default for Config {
@@ -83,6 +86,7 @@ impl Default for Config {
             upload_slots: super::choker::SLOTS_DEFAULT,
             receive_budget: 48 << 20,
             send_budget: 16 << 20,
+            peer_exchange: true,
         }
     }
 }
