@@ -11,6 +11,7 @@ pub mod choker;
 pub mod event;
 pub mod input;
 pub mod limits;
+pub mod neighbours;
 pub mod output;
 mod peer;
 pub mod pex;

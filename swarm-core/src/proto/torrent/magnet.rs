@@ -2,7 +2,7 @@
 //! upload-only peers (BEP 21), pieces taken back (BEP 54).
 
 use super::super::PeerKey;
-use super::super::input::{CloseReason, Direction};
+use super::super::input::CloseReason;
 use super::super::output::Output;
 use super::super::peer::serving;
 use super::blame::Giver;
@@ -13,7 +13,6 @@ use crate::wire::Message;
 use crate::wire::extended::{self, ExtendedHandshake, Extension, ExtensionIds};
 use crate::wire::ut_metadata::{METADATA_PIECE_LEN, MetadataMessage, metadata_piece_count};
 use bytes::Bytes;
-use std::net::SocketAddr;
 
 /// The extensions we speak, beside `ut_pex`.
 const SPOKEN: [Extension; 3] =
@@ -75,8 +74,8 @@ impl Torrent {
         peer.wire.metadata_size = said.metadata_size.or(peer.wire.metadata_size);
         peer.wire.upload_only = said.upload_only.unwrap_or(peer.wire.upload_only);
         peer.wire.client = said.client.or_else(|| peer.wire.client.take());
-        if peer.direction == Direction::Incoming {
-            peer.listens_at = said.port.map(|port| SocketAddr::new(peer.addr.ip(), port));
+        if let Some(port) = said.port {
+            self.learn_port(now, key, port);
         }
         if self.phase == Phase::Metadata {
             self.ask_metadata(now, key);

@@ -9,6 +9,7 @@
 use super::super::PeerKey;
 use super::super::input::{CloseReason, Direction, Source};
 use super::super::peer::Peer;
+use super::graph::listens_at;
 use super::{Phase, Torrent};
 use crate::types::Moment;
 use crate::wire::Message;
@@ -59,7 +60,7 @@ impl Torrent {
         for key in due {
             let Some(peer) = self.peers.get_mut(&key) else { continue };
             let Some(id) = peer.wire.ids.id_of(Extension::UtPex) else { continue };
-            let listener = peer.listens_at.unwrap_or(peer.addr);
+            let listener = listens_at(peer).unwrap_or(peer.addr);
             if let Some(news) = peer.pex.news(now, listener, &current) {
                 self.send(now, key, Message::Extended { id, payload: news.encode() });
             }
@@ -70,7 +71,7 @@ impl Torrent {
 /// A peer as others may be told of it; `None` when nobody can know where it listens.
 fn as_told(peer: &Peer) -> Option<PexPeer> {
     let is_reachable = peer.direction == Direction::Outgoing;
-    let addr = if is_reachable { peer.addr } else { peer.listens_at? };
+    let addr = listens_at(peer)?;
     let is_seed = peer.wire.upload_only || peer.known().is_some_and(|have| have.is_all());
     let flags =
         PexFlags::default().with(PexFlags::SEED, is_seed).with(PexFlags::REACHABLE, is_reachable);
