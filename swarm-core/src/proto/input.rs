@@ -131,6 +131,8 @@ pub enum Source {
     Tracker,
     /// The peer itself, by connecting to us.
     Incoming,
+    /// Another peer (BEP 11).
+    Pex,
 }
 
 /// Who dialled.

@@ -38,6 +38,8 @@ impl Torrent {
         if self.phase == Phase::Metadata {
             self.seek_metadata(now);
         }
+        self.count_neighbours(now);
+        self.exchange_peers(now);
         self.dial(now);
         self.next_tick = self.pace(now);
     }

@@ -1,6 +1,8 @@
 //! Stories of one torrent and scripted peers.
 
 mod bounds;
+mod graph;
+mod pex;
 
 use super::super::input::{DialError, Direction, Reserved, Source, Verification};
 use super::*;
