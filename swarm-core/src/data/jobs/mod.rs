@@ -70,6 +70,9 @@ impl ReadBlocks {
             })
             .collect();
         self.storage.read_at(self.offset, &mut bytes)?;
+        let length: u64 = blocks.iter().map(|block| block.len() as u64).sum();
+        // Asked after the read: what was changed before it is not handed out.
+        self.storage.unchanged(self.offset..self.offset.saturating_add(length))?;
         Ok(blocks)
     }
 

@@ -147,7 +147,12 @@ impl TorrentTask {
     fn on_event(&mut self, now: Moment, event: Event) {
         self.face.tell(session::Event::Torrent(event.clone()));
         match event {
-            Event::PieceDone { piece } => self.count_piece(piece),
+            Event::PieceDone { piece } => {
+                if let Some(content) = &self.content {
+                    self.keep.written(now, u64::from(content.geometry.piece_size(piece)));
+                }
+                self.count_piece(piece);
+            }
             Event::Phase(phase) => self.on_phase(now, phase),
             _ => {}
         }

@@ -38,6 +38,7 @@ impl TorrentTask {
             self.feed_from(now, peer, Input::Sent { peer, span });
         }
         for span in unread {
+            self.on_unread(now, span.piece);
             self.feed_from(now, peer, Input::ServeFailed { peer, span });
         }
         if flushed {

@@ -6,7 +6,8 @@
 //! what does not fit now waits in a line of its own and is tried again when told to.
 //!
 //! Files follow the direction: `feed` (what comes in), `act` (what goes out), `serve`
-//! (blocks to peers), `content` (metadata, checking, finishing), `show` (what is told).
+//! (blocks to peers), `content` (metadata, checking, finishing), `keep` (what survives a restart),
+//! `trouble` (when this machine fails), `show` (what is told).
 //!
 //! Not here: decisions (`proto`), sockets (`peer`), disk and hash work (`data`).
 
@@ -16,12 +17,14 @@ mod content;
 mod face;
 mod feed;
 mod jobs;
+mod keep;
 mod progress;
 mod serve;
 mod show;
 mod through;
+mod trouble;
 
-pub(crate) use content::{Opened, open};
+pub(crate) use content::{Opened, Opening};
 pub(crate) use face::{Face, Orders, Status};
 
 use super::announcing::Trackers;
@@ -33,13 +36,14 @@ use crate::metainfo::Magnet;
 use crate::proto::PeerKey;
 use crate::proto::input::{CloseReason, DialError, Direction, Input, Source};
 use crate::proto::torrent::{Config as CoreConfig, Params, Torrent};
-use crate::session::{AddTorrent, Mode, Selection};
+use crate::session::AddTorrent;
 use crate::types::{Moment, PeerId, PieceIndex, Span};
 use crate::wire::Reserved;
 use batch::Batch;
 use bytes::BytesMut;
 use content::{Content, Done};
 use jobs::Jobs;
+use keep::Keep;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -47,6 +51,7 @@ use std::time::Duration;
 use through::Through;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+use trouble::Trouble;
 
 /// Reports that may wait for a torrent; then its peers stop reading.
 pub(crate) const INBOX_MAX: usize = 256;
@@ -99,7 +104,11 @@ pub(crate) struct TorrentTask {
     shared: Arc<Shared>,
     face: Arc<Face>,
     core: Torrent,
-    terms: Terms,
+    opening: Opening,
+    /// The magnet link the torrent came from.
+    link: Option<Box<Magnet>>,
+    keep: Keep,
+    trouble: Trouble,
     started: Moment,
     inbox: Inbox,
     mail: mpsc::Receiver<Mail>,
@@ -123,16 +132,6 @@ pub(crate) struct TorrentTask {
     stopping: bool,
 }
 
-/// What the caller asked for.
-#[derive(Debug)]
-struct Terms {
-    mode: Mode,
-    selection: Selection,
-    overwrite: bool,
-    /// The magnet link the torrent came from.
-    link: Option<Box<Magnet>>,
-}
-
 /// What a torrent starts from.
 pub(crate) struct Start {
     pub(crate) add: AddTorrent,
@@ -153,17 +152,15 @@ impl TorrentTask {
         let batch = Batch::new(shared.config.receive_budget);
         let (tiers, order) = (add.tracker_tiers(), add.tier_order());
         let trackers = Trackers::start(&shared, &face, &inbox, (seed, &tiers, order));
-        let terms = Terms {
-            mode: add.mode,
-            selection: add.selection,
-            overwrite: add.overwrite,
-            link: add.source.into_link(),
-        };
+        let opening = Opening::new(&add, &shared.config);
         let mut task = Self {
             shared,
             face,
             core,
-            terms,
+            opening,
+            link: add.source.into_link(),
+            keep: Keep::default(),
+            trouble: Trouble::default(),
             started: now,
             inbox,
             mail,
@@ -226,6 +223,8 @@ impl TorrentTask {
         if self.core.deadline().is_some_and(|deadline| deadline <= now) {
             self.feed(now, Input::Wake);
         }
+        self.checkpoint(now);
+        self.retry(now);
         self.line_up_serves();
         self.line_up_stores(now);
         self.line_up_through();
@@ -242,8 +241,8 @@ impl TorrentTask {
 
     /// When to look again if nothing arrives.
     fn next_wake(&self) -> Moment {
-        let core = self.core.deadline().unwrap_or(Moment::NEVER);
-        let core = core.min(self.batch.deadline());
+        let disk = self.keep.deadline().min(self.trouble.deadline()).min(self.batch.deadline());
+        let core = self.core.deadline().unwrap_or(Moment::NEVER).min(disk);
         if self.links.is_empty() { core } else { core.min(self.shown + SHOW_IDLE) }
     }
 
@@ -258,6 +257,7 @@ impl TorrentTask {
             let Some(done) = self.jobs.next().await else { break };
             self.on_last_done(done);
         }
+        self.last_checkpoint().await;
         self.show_now(self.shared.clock.now());
     }
 }
@@ -279,6 +279,7 @@ impl Drop for TorrentTask {
 fn params(shared: &Shared, face: &Face, seed: u64) -> Params {
     let mut config = CoreConfig::default();
     config.peers_max = shared.config.peers_per_torrent_max;
+    config.peer_exchange = shared.config.peer_exchange;
     config.receive_budget = shared.config.receive_budget;
     config.send_budget = shared.config.send_budget;
     Params {

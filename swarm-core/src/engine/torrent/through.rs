@@ -4,6 +4,8 @@
 //! next. A piece given up while a job still writes it is kept on the books until that job is
 //! done: its next attempt must not be written before.
 //!
+//! After a failure of the storage nothing rests on what was written: long pieces begin anew.
+//!
 //! Not here: writing and hashing (`data`), which pieces these are (`proto`).
 
 use super::TorrentTask;
@@ -77,6 +79,15 @@ impl Through {
         }
     }
 
+    /// Forgets every piece; gives those that nobody knows to be given up yet.
+    fn clear(&mut self) -> Vec<PieceIndex> {
+        let is_current = |entry: &Entry| !matches!(entry.state, State::Stale);
+        let known = self.pieces.iter().filter(|(_, entry)| is_current(entry));
+        let known: Vec<_> = known.map(|(piece, _)| *piece).collect();
+        known.iter().for_each(|piece| self.discard(*piece));
+        known
+    }
+
     /// Makes a job of each piece that has something to do and no job; `open` begins one.
     fn next_jobs(
         &mut self,
@@ -139,6 +150,18 @@ impl TorrentTask {
         }
     }
 
+    /// The storage failed: what was written through counts for nothing.
+    pub(super) fn give_up_through(&mut self, now: Moment) {
+        for piece in self.through.clear() {
+            self.not_written(now, piece);
+        }
+    }
+
+    fn not_written(&mut self, now: Moment, piece: PieceIndex) {
+        let (outcome, digests) = (Verification::NotWritten, Vec::new());
+        self.feed(now, Input::Verified { piece, outcome, digests });
+    }
+
     pub(super) fn on_through(&mut self, now: Moment, index: PieceIndex, report: Report) {
         let failed = match report {
             Ok(Ok(WrittenThrough { blocks, stage })) => {
@@ -160,8 +183,7 @@ impl TorrentTask {
         let current = self.through.give_back(index, None);
         self.fail(now, failed);
         if current {
-            let (outcome, digests) = (Verification::NotWritten, Vec::new());
-            self.feed(now, Input::Verified { piece: index, outcome, digests });
+            self.not_written(now, index);
         }
     }
 }
@@ -231,6 +253,19 @@ mod tests {
         assert!(through.pieces.is_empty());
         keep(&mut through, &pool, 3);
         through.discard(PIECE);
+        assert!(through.pieces.is_empty());
+    }
+
+    #[test]
+    fn after_a_failure_every_piece_begins_anew_and_is_told_once() {
+        let (pool, mut through) = (BlockPool::new(4), Through::default());
+        keep(&mut through, &pool, 0);
+        let (_, old) = job(&mut through).unwrap();
+        assert_eq!(through.clear(), [PIECE]);
+        assert_eq!(through.clear(), []);
+        assert!(!through.give_back(PIECE, Some(old)) && through.pieces.is_empty());
+        keep(&mut through, &pool, 0);
+        assert_eq!(through.clear(), [PIECE]);
         assert!(through.pieces.is_empty());
     }
 }

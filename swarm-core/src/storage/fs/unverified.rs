@@ -8,6 +8,7 @@
 //! Not here: what is verified (`data`).
 
 use super::super::StorageError;
+use super::super::crash::{self, Point};
 use super::super::vectored::{ReadRun, WriteRun, read_all, total, write_all};
 use super::handles::{Access, Key};
 use super::table::{Place, Slot};
@@ -24,19 +25,23 @@ impl FsStorage {
     ) -> Result<(), StorageError> {
         let bytes = offset..offset.saturating_add(total(bufs));
         self.may_write(&bytes)?;
-        let slots = self.slots();
-        let mut run = WriteRun::new(bufs);
-        for slice in self.table.layout().slices(bytes) {
-            let mut bufs = run.take(slice.length);
-            match self.place_apart(&slots, slice) {
-                Some(at) => self
-                    .open(Key::Shared, Place::Shared, Access::Write)
-                    .and_then(|file| write_all(&file, at, &mut bufs))
-                    .map_err(|error| self.failed_apart("write", error))?,
-                None => self.write_slice(&slots, slice, &mut bufs)?,
+        crash::at(Point::BeforeWrite);
+        self.change(|| {
+            let slots = self.slots();
+            let mut run = WriteRun::new(bufs);
+            for slice in self.table.layout().slices(bytes) {
+                let mut bufs = run.take(slice.length);
+                match self.place_apart(&slots, slice) {
+                    Some(at) => self
+                        .open(Key::Shared, Place::Shared, Access::Write)
+                        .and_then(|file| write_all(&file, at, &mut bufs))
+                        .map_err(|error| self.failed_apart("write", error))?,
+                    None => self.write_slice(&slots, slice, &mut bufs)?,
+                }
             }
-        }
-        Ok(())
+            crash::at(Point::AfterWrite);
+            Ok(())
+        })
     }
 
     pub(super) fn read_apart(
