@@ -14,7 +14,8 @@
 use super::store::{StoreOutcome, Stored};
 use super::{Job, JobPanicked, Kind};
 use crate::data::BlockBuf;
-use crate::data::hasher::{PieceHasher, block_digest};
+use crate::data::hasher::{PieceHasher, block_digests, feed, finish};
+use crate::data::lanes::Width;
 use crate::geometry::Geometry;
 use crate::metainfo::PieceHash;
 use crate::storage::{Storage, StorageError};
@@ -34,6 +35,7 @@ const CATCH_UP_BYTES: u32 = 32 << 20;
 pub struct LongPiece {
     disk: OnDisk,
     hasher: PieceHasher,
+    expected: PieceHash,
     /// Bytes from the front that are hashed; no block is hashed in part.
     hashed: u32,
     /// Bytes that the hash covers: less than the piece has, when it ends in a pad file.
@@ -104,7 +106,8 @@ impl LongPiece {
         };
         Self {
             disk: OnDisk { storage, geometry, piece },
-            hasher: PieceHasher::new(hash),
+            hasher: PieceHasher::like(hash),
+            expected: *hash,
             hashed: 0,
             covered: end - range.start,
             ahead: BTreeSet::new(),
@@ -136,8 +139,9 @@ impl LongPiece {
         mut read_back: u32,
     ) -> Result<(), StorageError> {
         while self.ahead.contains(&self.next()) {
-            if let Some(block) = blocks.get(&self.next()) {
-                self.hash(block);
+            let here = self.run_here(blocks);
+            if !here.is_empty() {
+                self.hash(&here);
                 continue;
             }
             if read_back == 0 {
@@ -147,7 +151,7 @@ impl LongPiece {
             let end = run.end.min(run.start.saturating_add(read_back));
             let bytes = self.disk.read(run.start..end)?;
             read_back = read_back.saturating_sub(end - run.start);
-            bytes.chunks(BLOCK_SIZE as usize).for_each(|block| self.hash(block));
+            self.hash(&bytes.chunks(BLOCK_SIZE as usize).collect::<Vec<_>>());
         }
         Ok(())
     }
@@ -155,6 +159,13 @@ impl LongPiece {
     /// The block to hash next.
     const fn next(&self) -> BlockIndex {
         BlockIndex::new(self.hashed.div_ceil(BLOCK_SIZE))
+    }
+
+    /// The blocks to hash next, as far as they are in memory.
+    fn run_here<'a>(&self, blocks: &'a BTreeMap<BlockIndex, BlockBuf>) -> Vec<&'a [u8]> {
+        let run = (self.next().get()..).zip(blocks.range(self.next()..));
+        let run = run.take_while(|(index, (block, _))| *index == block.get());
+        run.map(|(_, (_, bytes))| &**bytes).collect()
     }
 
     /// The bytes to hash next, as far as they are on the disk only.
@@ -170,19 +181,25 @@ impl LongPiece {
         self.hashed..self.hashed.saturating_add(bytes).min(self.disk.size())
     }
 
-    fn hash(&mut self, block: &[u8]) {
-        let left = self.covered.saturating_sub(u64::from(self.hashed));
-        let length = usize::try_from(left).unwrap_or(usize::MAX).min(block.len());
-        self.hasher.update(block.get(..length).unwrap_or_default());
-        self.ahead.remove(&self.next());
-        let next = BlockRef { piece: self.disk.piece, block: self.next() };
-        self.hashed += self.disk.geometry.block_size(next);
+    /// Hashes whole blocks, all side by side where the hash is a tree.
+    fn hash(&mut self, blocks: &[&[u8]]) {
+        let mut segments = Vec::with_capacity(blocks.len());
+        for block in blocks {
+            let left = self.covered.saturating_sub(u64::from(self.hashed));
+            let length = usize::try_from(left).unwrap_or(usize::MAX).min(block.len());
+            segments.push(block.get(..length).unwrap_or_default());
+            self.ahead.remove(&self.next());
+            let next = BlockRef { piece: self.disk.piece, block: self.next() };
+            self.hashed += self.disk.geometry.block_size(next);
+        }
+        feed(Width::fastest(), [(&mut self.hasher, &*segments)].into_iter());
     }
 
     /// The verdict, every block being hashed.
     fn judge(self, judge: Judge) -> Result<Stored, StorageError> {
-        let Self { disk, hasher, .. } = self;
-        let good = hasher.matches();
+        let Self { disk, hasher, expected, .. } = self;
+        let hashed = finish(Width::fastest(), vec![hasher]).pop();
+        let good = hashed.is_some_and(|hashed| hashed.is(&expected));
         let digests = match good && judge == Judge::Plain {
             true => Vec::new(),
             false => disk.digests()?,
@@ -219,7 +236,7 @@ impl OnDisk {
         while begin < self.size() {
             let end = begin.saturating_add(READ_BACK_BYTES).min(self.size());
             let bytes = self.read(begin..end)?;
-            digests.extend(bytes.chunks(BLOCK_SIZE as usize).map(block_digest));
+            digests.extend(block_digests(bytes.chunks(BLOCK_SIZE as usize)));
             begin = end;
         }
         Ok(digests)
