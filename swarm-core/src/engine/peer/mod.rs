@@ -33,8 +33,8 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc::{OwnedPermit, error::TrySendError};
 use writer::Writer;
 
-/// Bytes one read may take: a whole block and a full scratch buffer.
-const READ_MAX: usize = BLOCK_SIZE as usize + reader::SCRATCH_MAX;
+/// Bytes one read may take.
+const READ_MAX: usize = reader::READ_MAX;
 /// Bytes of blocks one write may take.
 const WRITE_MAX: usize = (writer::GATHER / 2) * (BLOCK_SIZE as usize + PIECE_HEADER_LEN);
 
