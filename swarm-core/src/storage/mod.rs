@@ -35,6 +35,36 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// When the system fails; a full disk is `ErrorKind::StorageFull`.
     fn write_at(&self, offset: u64, bufs: &[IoSlice<'_>]) -> Result<(), StorageError>;
 
+    /// As [`Self::write_at`], of bytes that are not verified: part of a piece too long to wait
+    /// in memory for its hash. A file that has its final name is neither changed nor compared.
+    ///
+    /// # Errors
+    /// As [`Self::write_at`].
+    fn write_unverified(&self, offset: u64, bufs: &[IoSlice<'_>]) -> Result<(), StorageError> {
+        self.write_at(offset, bufs)
+    }
+
+    /// Reads what [`Self::write_unverified`] wrote.
+    ///
+    /// # Errors
+    /// As [`Self::read_at`].
+    fn read_unverified(
+        &self,
+        offset: u64,
+        bufs: &mut [IoSliceMut<'_>],
+    ) -> Result<(), StorageError> {
+        self.read_at(offset, bufs)
+    }
+
+    /// What was written unverified of this range has proved right: from now on it counts as if
+    /// [`Self::write_at`] had written it.
+    ///
+    /// # Errors
+    /// As [`Self::write_at`].
+    fn accept(&self, _range: Range<u64>) -> Result<(), StorageError> {
+        Ok(())
+    }
+
     /// What a byte range may hold, so that a check can skip holes and missing files.
     fn presence(&self, range: Range<u64>) -> Presence;
 

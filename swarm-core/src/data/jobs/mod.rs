@@ -4,8 +4,10 @@
 //! completion. One job per piece, per batch of pieces or per run of blocks, never one per block.
 
 mod store;
+mod through;
 
 pub use store::{StoreBatch, StoreOutcome, StorePiece, Stored};
+pub use through::{Judge, LongPiece, Stage, WriteThrough, WrittenThrough};
 
 use super::check::{self, PieceState, ScanError};
 use super::pool::{BlockBuf, BlockPool};
@@ -109,9 +111,9 @@ impl std::fmt::Debug for CheckPieces {
 
 #[cfg(test)]
 mod tests {
+    use super::store::tests::{LENGTH, content, store};
     use super::*;
     use crate::data::Workers;
-    use super::store::tests::{LENGTH, content, store};
     use crate::data::hasher::sha1;
     use crate::storage::MemStorage;
     use std::io::IoSlice;

@@ -2,7 +2,7 @@
 
 use super::TorrentTask;
 use super::content::Done;
-use crate::data::jobs::{StoreBatch, StoreOutcome, StorePiece, Stored};
+use crate::data::jobs::{Judge, StoreBatch, StoreOutcome, StorePiece, Stored};
 use crate::data::workers::JobPanicked;
 use crate::engine::dial;
 use crate::engine::peer::outbox::Overloaded;
@@ -27,12 +27,17 @@ impl TorrentTask {
                 Output::Send { peer, message } => self.queue(peer, &message),
                 Output::Serve { peer, span } => self.serves.push((peer, span)),
                 Output::Verify { piece, digests } => self.verify(now, piece, digests),
-                Output::Discard { piece } => drop(self.pieces.remove(&piece)),
+                Output::Discard { piece } => self.discard(piece),
                 Output::Disconnect { peer, why } => self.disconnect(peer, why),
                 Output::Metadata { info } => self.parse(info),
                 Output::Emit(event) => self.on_event(now, event),
             }
         }
+    }
+
+    fn discard(&mut self, piece: PieceIndex) {
+        drop(self.pieces.remove(&piece));
+        self.through.discard(piece);
     }
 
     /// Encodes a message; it goes out at the end of the turn.
@@ -63,6 +68,10 @@ impl TorrentTask {
     }
 
     fn verify(&mut self, now: Moment, piece: PieceIndex, digests: bool) {
+        let judge = if digests { Judge::Digests } else { Judge::Plain };
+        if self.through.judge(piece, judge) {
+            return;
+        }
         let (Some(content), Some(buf)) = (&self.content, self.pieces.remove(&piece)) else {
             debug_assert!(false, "the core verifies what it had us keep");
             return;
@@ -114,7 +123,7 @@ impl TorrentTask {
         }
     }
 
-    fn on_piece_stored(
+    pub(super) fn on_piece_stored(
         &mut self,
         now: Moment,
         piece: PieceIndex,

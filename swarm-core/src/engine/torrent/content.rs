@@ -69,7 +69,14 @@ pub(crate) struct Opened {
 /// A job of this torrent is done.
 #[derive(Debug)]
 pub(super) enum Done {
-    Stored { pieces: Vec<PieceIndex>, stored: Result<Vec<Stored>, JobPanicked> },
+    Stored {
+        pieces: Vec<PieceIndex>,
+        stored: Result<Vec<Stored>, JobPanicked>,
+    },
+    Through {
+        piece: PieceIndex,
+        result: Box<super::through::Report>,
+    },
     Parsed(Option<Arc<Metainfo>>),
     Opened(Result<Opened, Error>),
     Checked {
@@ -157,6 +164,7 @@ impl TorrentTask {
     pub(super) fn on_done(&mut self, now: Moment, done: Done) {
         match done {
             Done::Stored { pieces, stored } => self.on_stored(now, pieces, stored),
+            Done::Through { piece, result } => self.on_through(now, piece, *result),
             Done::Parsed(Some(metainfo)) => self.open(metainfo),
             Done::Parsed(None) => self.feed(now, Input::MetadataRefused),
             Done::Opened(Ok(opened)) => self.on_opened(now, opened),

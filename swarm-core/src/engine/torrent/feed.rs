@@ -68,8 +68,10 @@ impl TorrentTask {
         if !self.links.contains_key(&peer) {
             return;
         }
-        if self.core.receive(now, peer, span) == Disposition::Keep {
-            self.keep(span, block);
+        match self.core.receive(now, peer, span) {
+            Disposition::Keep => self.keep(span, block),
+            Disposition::WriteThrough => self.keep_through(span, block),
+            Disposition::Drop => drop(block),
         }
         self.drain(now);
     }

@@ -21,6 +21,7 @@ mod keep;
 mod progress;
 mod serve;
 mod show;
+mod through;
 mod trouble;
 
 pub(crate) use content::{Opened, Opening};
@@ -47,6 +48,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use through::Through;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use trouble::Trouble;
@@ -118,6 +120,7 @@ pub(crate) struct TorrentTask {
     /// Blocks to read for peers, of this turn.
     serves: Vec<(PeerKey, Span)>,
     pieces: BTreeMap<PieceIndex, PieceBuf>,
+    through: Through,
     /// Complete pieces that wait to be hashed.
     batch: Batch,
     content: Option<Content>,
@@ -167,6 +170,7 @@ impl TorrentTask {
             dirty: BTreeSet::new(),
             serves: Vec::new(),
             pieces: BTreeMap::new(),
+            through: Through::default(),
             batch,
             content: None,
             share: None,
@@ -223,6 +227,7 @@ impl TorrentTask {
         self.retry(now);
         self.line_up_serves();
         self.line_up_stores(now);
+        self.line_up_through();
         self.submit_jobs();
         self.post();
         self.show(now);

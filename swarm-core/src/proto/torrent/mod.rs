@@ -195,6 +195,7 @@ impl Torrent {
             Input::Verified { piece, outcome, digests } => {
                 self.on_verified(now, piece, outcome, &digests);
             }
+            Input::Wrote { piece, blocks } => self.on_wrote(now, piece, blocks),
             Input::Sent { peer, span } => self.on_sent(now, peer, span),
             Input::Flushed { peer } => self.on_flushed(now, peer),
             Input::ServeFailed { peer, span } => self.on_serve_failed(now, peer, span),

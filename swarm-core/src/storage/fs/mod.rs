@@ -59,6 +59,7 @@ mod space;
 mod table;
 #[cfg(test)]
 mod tests;
+mod unverified;
 
 pub use journal::{Kept, Sight};
 pub use open::OpenError;
@@ -264,6 +265,23 @@ impl FsStorage {
         Ok(file)
     }
 
+    /// Whether these bytes may be written at all.
+    fn may_write(&self, bytes: &Range<u64>) -> Result<(), StorageError> {
+        let refuse = |kind: io::ErrorKind| StorageError::new("write", self.path(), kind);
+        if self.purpose == Purpose::Seed {
+            return Err(refuse(io::ErrorKind::PermissionDenied));
+        }
+        if bytes.end > self.table.layout().total_length() {
+            return Err(refuse(io::ErrorKind::InvalidInput));
+        }
+        self.hold_lock().map_err(|error| match error {
+            OpenError::Storage(error) => error,
+            OpenError::Locked { .. } | OpenError::Conflict { .. } => {
+                refuse(io::ErrorKind::ResourceBusy)
+            }
+        })
+    }
+
     /// Makes sure that no other process writes the same content.
     fn hold_lock(&self) -> Result<(), OpenError> {
         let mut lock = self.held_lock();
@@ -368,30 +386,34 @@ impl Storage for FsStorage {
     }
 
     fn write_at(&self, offset: u64, bufs: &[IoSlice<'_>]) -> Result<(), StorageError> {
-        let refuse = |kind: io::ErrorKind| StorageError::new("write", self.path(), kind);
-        if self.purpose == Purpose::Seed {
-            return Err(refuse(io::ErrorKind::PermissionDenied));
-        }
-        let end = offset.saturating_add(total(bufs));
-        if end > self.table.layout().total_length() {
-            return Err(refuse(io::ErrorKind::InvalidInput));
-        }
-        self.hold_lock().map_err(|error| match error {
-            OpenError::Storage(error) => error,
-            OpenError::Locked { .. } | OpenError::Conflict { .. } => {
-                refuse(io::ErrorKind::ResourceBusy)
-            }
-        })?;
+        let bytes = offset..offset.saturating_add(total(bufs));
+        self.may_write(&bytes)?;
         crash::at(Point::BeforeWrite);
         self.change(|| {
             let slots = self.slots();
             let mut run = WriteRun::new(bufs);
-            for slice in self.table.layout().slices(offset..end) {
+            for slice in self.table.layout().slices(bytes) {
                 self.write_slice(&slots, slice, &mut run.take(slice.length))?;
             }
             crash::at(Point::AfterWrite);
             Ok(())
         })
+    }
+
+    fn write_unverified(&self, offset: u64, bufs: &[IoSlice<'_>]) -> Result<(), StorageError> {
+        self.write_apart(offset, bufs)
+    }
+
+    fn read_unverified(
+        &self,
+        offset: u64,
+        bufs: &mut [IoSliceMut<'_>],
+    ) -> Result<(), StorageError> {
+        self.read_apart(offset, bufs)
+    }
+
+    fn accept(&self, range: Range<u64>) -> Result<(), StorageError> {
+        self.compare_apart(range)
     }
 
     fn presence(&self, range: Range<u64>) -> Presence {
