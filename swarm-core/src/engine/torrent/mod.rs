@@ -104,8 +104,10 @@ pub(crate) struct TorrentTask {
     next_peer: u32,
     /// Peers with messages of this turn.
     dirty: BTreeSet<PeerKey>,
-    /// Blocks to read for peers, of this turn.
+    /// Blocks to send to peers, of this turn.
     serves: Vec<(PeerKey, Span)>,
+    /// Blocks to read for peers first, of this turn.
+    reads: Vec<(PeerKey, Span)>,
     pieces: BTreeMap<PieceIndex, PieceBuf>,
     content: Option<Content>,
     share: Option<Share>,
@@ -164,6 +166,7 @@ impl TorrentTask {
             next_peer: 0,
             dirty: BTreeSet::new(),
             serves: Vec::new(),
+            reads: Vec::new(),
             pieces: BTreeMap::new(),
             content: None,
             share: None,
@@ -216,7 +219,8 @@ impl TorrentTask {
         if self.core.deadline().is_some_and(|deadline| deadline <= now) {
             self.feed(now, Input::Wake);
         }
-        self.line_up_serves();
+        self.post_serves();
+        self.line_up_reads();
         self.submit_jobs();
         self.post();
         self.show(now);

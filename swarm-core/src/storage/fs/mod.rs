@@ -47,6 +47,7 @@ mod finish;
 mod handles;
 mod lock;
 mod open;
+mod residency;
 mod settle;
 mod space;
 mod table;
@@ -58,7 +59,7 @@ pub use space::available_bytes;
 pub(crate) use table::Blueprint;
 
 use super::vectored::{ReadRun, WriteRun, read_all, total, write_all};
-use super::{Presence, Storage, StorageError};
+use super::{Extent, Presence, Storage, StorageError};
 use crate::geometry::FileSlice;
 use crate::types::FileIndex;
 use beneath::Root;
@@ -377,6 +378,21 @@ impl Storage for FsStorage {
                 let _ = rustix::fs::fadvise(&*file, at, Some(length), Advice::WillNeed);
             }
         }
+    }
+
+    fn in_memory(&self, range: Range<u64>) -> Option<Extent> {
+        // Files are moved under this lock, and that takes as long as the disk likes.
+        let slots = self.slots.try_read().ok()?;
+        let slice = self.table.layout().slices(range).next().filter(|slice| !slice.pad)?;
+        let (key, place, offset) = self.locate(&slots, slice);
+        if place == Place::Shared {
+            // Its bytes move away when their file becomes wanted.
+            return None;
+        }
+        // Opening may wait for the disk: the first read by a worker does it.
+        let (file, residency) = self.handles.opened(key)?;
+        let length = residency.prefix(&file, offset, slice.length)?;
+        Some(Extent { file, offset, length })
     }
 
     fn sync(&self) -> Result<(), StorageError> {
