@@ -4,7 +4,7 @@
 //! and go back to it, as in a fetch; their bytes are never copied. Disk and socket are left out
 //! (`data` has the former, `tests/bench/transfer.py` both).
 
-use divan::counter::BytesCount;
+use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use swarm_core::data::{BlockPool, PieceBuf, hasher};
 use swarm_core::geometry::Geometry;
@@ -38,7 +38,8 @@ fn fill(geometry: &Geometry, pool: &BlockPool) -> PieceBuf {
 #[divan::bench(args = LENGTHS)]
 fn insert_every_block(bencher: Bencher<'_, '_>, kib: u64) {
     let (geometry, pool) = (geometry(kib), BlockPool::new(1024));
-    bencher.counter(BytesCount::new(kib << 10)).bench(|| black_box(fill(&geometry, &pool)));
+    let blocks = ItemsCount::new(geometry.block_count(PIECE));
+    bencher.counter(blocks).bench(|| black_box(fill(&geometry, &pool)));
 }
 
 /// The same, and the piece hashed.

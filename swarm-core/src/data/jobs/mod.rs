@@ -109,9 +109,9 @@ impl std::fmt::Debug for CheckPieces {
 
 #[cfg(test)]
 mod tests {
+    use super::store::tests::{LENGTH, content, store};
     use super::*;
     use crate::data::Workers;
-    use super::store::tests::{LENGTH, content, store};
     use crate::data::hasher::sha1;
     use crate::storage::MemStorage;
     use std::io::IoSlice;

@@ -69,10 +69,7 @@ impl StoreBatch {
     }
 
     /// As a job of its own.
-    pub fn job(
-        self,
-        done: impl FnOnce(Result<Vec<Stored>, JobPanicked>) + Send + 'static,
-    ) -> Job {
+    pub fn job(self, done: impl FnOnce(Result<Vec<Stored>, JobPanicked>) + Send + 'static) -> Job {
         Job::new(Kind::Store, move || self.run(), done)
     }
 }
@@ -139,7 +136,11 @@ pub(super) mod tests {
         (0..LENGTH).map(|at| u8::try_from(at % 251).unwrap()).collect()
     }
 
-    pub(in super::super) fn store(storage: Arc<dyn Storage>, pool: &BlockPool, bytes: &[u8]) -> StorePiece {
+    pub(in super::super) fn store(
+        storage: Arc<dyn Storage>,
+        pool: &BlockPool,
+        bytes: &[u8],
+    ) -> StorePiece {
         let geometry = Geometry::new(u64::from(LENGTH), u64::from(LENGTH)).unwrap();
         let mut buf = PieceBuf::new(&geometry, PieceIndex::new(0));
         for (index, bytes) in (0..).zip(bytes.chunks(BlockBuf::CAPACITY)) {
@@ -193,7 +194,6 @@ pub(super) mod tests {
         let StoreOutcome::NotWritten(error) = stored.outcome else { panic!("{stored:?}") };
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
     }
-
 
     #[test]
     fn one_bad_piece_of_a_batch_is_told_from_the_good_ones() {

@@ -69,7 +69,10 @@ pub(crate) struct Opened {
 /// A job of this torrent is done.
 #[derive(Debug)]
 pub(super) enum Done {
-    Stored { pieces: Vec<PieceIndex>, stored: Result<Vec<Stored>, JobPanicked> },
+    Stored {
+        pieces: Vec<PieceIndex>,
+        stored: Result<Vec<Stored>, JobPanicked>,
+    },
     Parsed(Option<Arc<Metainfo>>),
     Opened(Result<Opened, Error>),
     Checked {
