@@ -107,6 +107,11 @@ pub enum Input {
         /// To whom.
         peer: PeerKey,
     },
+    /// A piece that could not be read, see `ServeFailed`, was read and hashed again: it is good.
+    Restored {
+        /// The piece.
+        piece: PieceIndex,
+    },
     /// A block we promised cannot be read.
     ServeFailed {
         /// To whom.
@@ -126,6 +131,8 @@ pub enum Source {
     Tracker,
     /// The peer itself, by connecting to us.
     Incoming,
+    /// Another peer (BEP 11).
+    Pex,
 }
 
 /// Who dialled.

@@ -3,10 +3,9 @@
 //! A storage sees one torrent as one run of bytes (see `geometry::Layout`) and hides files,
 //! folders, partial names and sparse holes behind it. It never decides what is valid.
 //!
-//! What is verified is not recorded yet: after a restart everything present is hashed again,
-//! holes skipped. A journal belongs beside [`Storage::sync`]: a piece may be recorded as
-//! verified once a `sync` that began after its `write_at` has returned, and never before.
+//! What is verified is recorded by [`FsStorage`] only: see `fs::journal`.
 
+mod crash;
 mod fs;
 mod mem;
 mod vectored;
@@ -14,7 +13,7 @@ mod vectored;
 pub mod fault;
 
 pub(crate) use fs::Blueprint;
-pub use fs::{FsStorage, OpenError, available_bytes};
+pub use fs::{FsStorage, Kept, OpenError, Sight, available_bytes};
 pub use mem::MemStorage;
 
 use std::fmt;
@@ -48,6 +47,15 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// Tells that this range will be read soon, so that the disk can start on it. Never blocks
     /// for long; may do nothing.
     fn will_read(&self, _range: Range<u64>) {}
+
+    /// Whether this range, just read, is still what was verified: a file of it may have been
+    /// changed by somebody else. Blocks must not be handed out unless it is.
+    ///
+    /// # Errors
+    /// When it is not, or cannot be told.
+    fn unchanged(&self, _range: Range<u64>) -> Result<(), StorageError> {
+        Ok(())
+    }
 
     /// Forces what was written to the disk.
     ///

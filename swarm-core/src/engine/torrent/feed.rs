@@ -38,6 +38,7 @@ impl TorrentTask {
             self.feed_from(now, peer, Input::Sent { peer, span });
         }
         for span in unread {
+            self.on_unread(now, span.piece);
             self.feed_from(now, peer, Input::ServeFailed { peer, span });
         }
         if flushed {
@@ -114,6 +115,7 @@ impl TorrentTask {
     pub(super) fn on_orders(&mut self, now: Moment, orders: Orders) {
         let Orders { pause, peers, selection, capacity_bytes, stop } = orders;
         if let Some(bytes) = capacity_bytes {
+            self.batch.set_budget(bytes);
             self.feed(now, Input::Capacity { bytes });
         }
         if !peers.is_empty() {

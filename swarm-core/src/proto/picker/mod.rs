@@ -331,6 +331,12 @@ impl Picker {
         self.open.bytes()
     }
 
+    /// Whether no further piece may be opened before one is closed.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        !self.has_room()
+    }
+
     /// Pieces verified.
     #[must_use]
     pub const fn have(&self) -> &Bitfield {

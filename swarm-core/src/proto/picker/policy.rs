@@ -200,7 +200,7 @@ impl Picker {
         have.contains(index) && self.open.admits(piece, peer, speed)
     }
 
-    fn has_room(&self) -> bool {
+    pub(super) fn has_room(&self) -> bool {
         let more = self.open.bytes() + u64::from(self.geometry.piece_length());
         self.open.len() < OPEN_MIN || more <= self.capacity
     }

@@ -216,7 +216,7 @@ impl Torrent {
         match outcome {
             Verification::Good => self.on_piece_good(now, piece, digests),
             Verification::Bad => self.on_piece_bad(now, piece, digests),
-            Verification::NotWritten => self.stop(now, Phase::Failed),
+            Verification::NotWritten => self.on_piece_not_written(now, piece),
         }
     }
 
@@ -244,6 +244,14 @@ impl Torrent {
         } else {
             self.refill_all(now);
         }
+    }
+
+    /// Nobody is to blame but this machine. Should it recover, the piece is fetched again.
+    fn on_piece_not_written(&mut self, now: Moment, piece: PieceIndex) {
+        if let Some(content) = &mut self.content {
+            drop(content.picker.failed(piece));
+        }
+        self.stop(now, Phase::Failed);
     }
 
     fn on_complete(&mut self, now: Moment) {
@@ -307,6 +315,23 @@ impl Torrent {
         for (key, id) in told {
             let payload = extended::encode_donthave(piece);
             self.send(now, key, Message::Extended { id, payload });
+        }
+    }
+
+    /// The piece can be read again: those who were told otherwise hear of it.
+    pub(super) fn restore(&mut self, now: Moment, piece: PieceIndex) {
+        let Some(content) = &mut self.content else { return };
+        if !content.withdrawn.remove(&piece) {
+            return;
+        }
+        let told: Vec<PeerKey> = self
+            .peers
+            .values()
+            .filter(|peer| peer.wire.ids.id_of(Extension::LtDonthave).is_some())
+            .map(|peer| peer.key)
+            .collect();
+        for key in told {
+            self.send(now, key, Message::Have(piece));
         }
     }
 }
