@@ -306,3 +306,6 @@ mod system {
         Err(ErrorKind::Unsupported.into())
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests;
