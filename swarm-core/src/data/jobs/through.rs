@@ -14,7 +14,7 @@
 use super::store::{StoreOutcome, Stored};
 use super::{Job, JobPanicked, Kind};
 use crate::data::BlockBuf;
-use crate::data::hasher::{PieceHasher, block_digests, feed, finish};
+use crate::data::hasher::{PieceHasher, block_digests, feed};
 use crate::data::lanes::Width;
 use crate::geometry::Geometry;
 use crate::metainfo::PieceHash;
@@ -198,8 +198,7 @@ impl LongPiece {
     /// The verdict, every block being hashed.
     fn judge(self, judge: Judge) -> Result<Stored, StorageError> {
         let Self { disk, hasher, expected, .. } = self;
-        let hashed = finish(Width::fastest(), vec![hasher]).pop();
-        let good = hashed.is_some_and(|hashed| hashed.is(&expected));
+        let good = hasher.matches(&expected);
         let digests = match good && judge == Judge::Plain {
             true => Vec::new(),
             false => disk.digests()?,
