@@ -12,7 +12,7 @@ use super::scan::{Begin, OnProgress, Scan, ScanError, Visit};
 use crate::geometry::{Geometry, GeometryError, Layout};
 use crate::metainfo::File;
 use crate::storage::{Blueprint, FsStorage, Presence, Storage, StorageError};
-use crate::types::PieceIndex;
+use crate::types::{InfoHash, PieceIndex};
 use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -144,6 +144,8 @@ impl Content {
         let layout = Layout::new(self.files.iter().map(|file| (file.length, false)));
         let files: Vec<_> = self.files.iter().map(ContentFile::for_torrent).collect();
         let torrent = Blueprint {
+            // Not known yet, and not needed: nothing is recorded under it.
+            id: InfoHash::new([0; InfoHash::LEN]),
             name: &self.name,
             is_single_file: self.is_file,
             files: &files,
