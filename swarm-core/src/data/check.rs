@@ -68,9 +68,20 @@ pub fn all(
     threads: usize,
     progress: OnProgress<'_>,
 ) -> Result<Report, ScanError> {
+    all_in(Width::fastest(), storage, geometry, hashes, threads, progress)
+}
+
+/// [`all`] in lanes of this width.
+pub(super) fn all_in(
+    width: Width,
+    storage: &dyn Storage,
+    geometry: &Geometry,
+    hashes: Hashes<'_>,
+    threads: usize,
+    progress: OnProgress<'_>,
+) -> Result<Report, ScanError> {
     let checker = Checker { storage, geometry, hashes };
-    let pieces = 0..geometry.piece_count();
-    let scan = Scan { storage, geometry, pieces, width: Width::fastest(), progress };
+    let scan = Scan { storage, geometry, pieces: 0..geometry.piece_count(), width, progress };
     let pieces = scan.run(threads, &checker)?;
     Ok(Report { pieces })
 }
@@ -170,6 +181,11 @@ mod tests {
         assert_eq!(seen.last(), Some(&Progress { done: total, total }), "progress ends at the end");
         let range = 0..geometry.piece_count() + 3;
         assert_eq!(pieces(storage, geometry, range, &hash).unwrap(), report.pieces);
+        for width in [Width::One, Width::widest()] {
+            let go_on = |_| ControlFlow::Continue(());
+            let again = all_in(width, storage, geometry, &hash, 2, &go_on).unwrap();
+            assert_eq!(again, report, "{width:?}");
+        }
         report.pieces
     }
 
