@@ -201,11 +201,6 @@ impl PieceHasher {
         }
     }
 
-    /// Takes the next bytes of one piece alone.
-    pub(super) fn update(&mut self, segment: &[u8]) {
-        feed(Width::fastest(), std::iter::once((self, [segment].as_slice())));
-    }
-
     /// Whether the bytes were the piece.
     pub(super) fn matches(self, expected: &PieceHash) -> bool {
         finish(Width::fastest(), vec![self]).pop().is_some_and(|hashed| hashed.is(expected))

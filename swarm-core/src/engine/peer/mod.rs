@@ -21,7 +21,7 @@ use super::torrent::{Inbox, Mail};
 use crate::data::BlockPool;
 use crate::proto::PeerKey;
 use crate::proto::input::CloseReason;
-use crate::types::{BLOCK_SIZE, Span};
+use crate::types::Span;
 use reader::Reader;
 use send::Sender;
 use socket2::{SockRef, Socket};
@@ -34,8 +34,9 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc::{OwnedPermit, error::TrySendError};
 use writer::Writer;
 
-/// Bytes one read may take: a whole block and a full scratch buffer.
-const READ_MAX: usize = BLOCK_SIZE as usize + reader::SCRATCH_MAX;
+/// Bytes one read may take.
+const READ_MAX: usize = reader::READ_MAX;
+
 /// What one connection has for its torrent since the last time.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
