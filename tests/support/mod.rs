@@ -92,6 +92,16 @@ impl Tree {
         fs::read(self.locate(folder, path)).is_ok_and(|found| found == *content)
     }
 
+    /// Whether anything lies where one of its files belongs.
+    pub(crate) fn exists(&self, folder: &Path, index: usize) -> bool {
+        self.locate(folder, &self.files[index].0).exists()
+    }
+
+    /// How many files there are.
+    pub(crate) fn len(&self) -> usize {
+        self.files.len()
+    }
+
     pub(crate) fn length(&self) -> u64 {
         self.files.iter().map(|(_, bytes)| length(bytes)).sum()
     }

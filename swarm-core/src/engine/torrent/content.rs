@@ -207,6 +207,7 @@ impl TorrentTask {
         for link in self.links.values() {
             link.outbox.set_piece_count(geometry.piece_count());
         }
+        self.face.known_pieces.store(known.count(), Ordering::Relaxed);
         let check = Check::new(known);
         self.content =
             Some(Content { metainfo: metainfo.clone(), geometry, storage, progress, check });

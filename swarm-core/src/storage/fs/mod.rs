@@ -56,13 +56,16 @@ mod record;
 mod settle;
 mod shelf;
 mod space;
+mod sums;
 mod table;
 #[cfg(test)]
 mod tests;
 
 pub use journal::{Kept, Sight};
 pub use open::OpenError;
+pub(crate) use record::Stamp;
 pub use space::available_bytes;
+pub(crate) use sums::Sums;
 pub(crate) use table::Blueprint;
 
 use super::crash::{self, Point};
