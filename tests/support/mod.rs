@@ -143,6 +143,10 @@ fn count_files(folder: &Path) -> io::Result<usize> {
     let mut count = 0;
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
+        // What a program records for itself is in its own place, see `binary::command`.
+        if entry.file_name() == ".xdg" {
+            continue;
+        }
         count += if entry.file_type()?.is_dir() { count_files(&entry.path())? } else { 1 };
     }
     Ok(count)
