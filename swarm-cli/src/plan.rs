@@ -263,6 +263,7 @@ impl Network {
         }
         config.up_limit = args.up;
         config.down_limit = args.down;
+        config.peer_exchange = !args.no_pex;
         config.shutdown_timeout = SHUTDOWN_TIMEOUT;
         config.state_folder = state_folder(|name| std::env::var_os(name));
         if let Some(most) = args.max_peers.and_then(|most| usize::try_from(most).ok()) {

@@ -16,6 +16,8 @@ pub struct Config {
     pub peers_max: usize,
     /// Connections of one torrent. Default 100.
     pub peers_per_torrent_max: usize,
+    /// Whether peers tell each other of peers (BEP 11); never in private torrents. Default true.
+    pub peer_exchange: bool,
     /// Upload limit of the session, bytes a second. Default none.
     pub up_limit: Option<u64>,
     /// Download limit of the session, bytes a second. Default none.
@@ -46,6 +48,7 @@ impl Default for Config {
             listen: vec![SocketAddr::from(([0u8; 4], 0)), SocketAddr::from(([0u16; 8], 0))],
             peers_max: 500,
             peers_per_torrent_max: 100,
+            peer_exchange: true,
             up_limit: None,
             down_limit: None,
             receive_budget: 48 << 20,

@@ -10,9 +10,11 @@ pub mod tracker;
 pub mod tracker_http;
 pub mod tracker_udp;
 pub mod ut_metadata;
+pub mod ut_pex;
 
 pub use extended::{ExtendedHandshake, Extension, ExtensionIds};
 pub use frame::{FrameLimits, Malformed};
 pub use handshake::{Handshake, HandshakeProgress, NotAHandshake, Reserved};
 pub use message::Message;
 pub use ut_metadata::MetadataMessage;
+pub use ut_pex::PexMessage;

@@ -70,8 +70,12 @@ pub(crate) struct Opened {
 #[derive(Debug)]
 pub(super) enum Done {
     Stored {
+        pieces: Vec<PieceIndex>,
+        stored: Result<Vec<Stored>, JobPanicked>,
+    },
+    Through {
         piece: PieceIndex,
-        stored: Result<Stored, JobPanicked>,
+        result: Box<super::through::Report>,
     },
     Parsed(Option<Arc<Metainfo>>),
     Opened(Result<Opened, Error>),
@@ -159,7 +163,8 @@ impl TorrentTask {
 
     pub(super) fn on_done(&mut self, now: Moment, done: Done) {
         match done {
-            Done::Stored { piece, stored } => self.on_stored(now, piece, stored),
+            Done::Stored { pieces, stored } => self.on_stored(now, pieces, stored),
+            Done::Through { piece, result } => self.on_through(now, piece, *result),
             Done::Parsed(Some(metainfo)) => self.open(metainfo),
             Done::Parsed(None) => self.feed(now, Input::MetadataRefused),
             Done::Opened(Ok(opened)) => self.on_opened(now, opened),
@@ -204,13 +209,13 @@ impl TorrentTask {
         let progress = Arc::new(Progress::new(metainfo.clone(), &self.opening.selection));
         // Only ever set here, and metadata comes once.
         let _ = self.face.progress.set(progress.clone());
-        for link in self.links.values() {
-            link.outbox.set_piece_count(geometry.piece_count());
-        }
         self.face.known_pieces.store(known.count(), Ordering::Relaxed);
         let check = Check::new(known);
-        self.content =
-            Some(Content { metainfo: metainfo.clone(), geometry, storage, progress, check });
+        let content = Content { metainfo: metainfo.clone(), geometry, storage, progress, check };
+        for link in self.links.values() {
+            link.outbox.set_source(content.source());
+        }
+        self.content = Some(content);
         self.face.advance(|status| status.metainfo = Some(metainfo.clone()));
         self.face.tell(Event::Metadata(metainfo.clone()));
         self.feed(now, Input::Metainfo(metainfo));

@@ -12,6 +12,7 @@
 //! Not here: decisions (`proto`), sockets (`peer`), disk and hash work (`data`).
 
 mod act;
+mod batch;
 mod content;
 mod face;
 mod feed;
@@ -20,6 +21,7 @@ mod keep;
 mod progress;
 mod serve;
 mod show;
+mod through;
 mod trouble;
 
 pub(crate) use content::{Opened, Opening};
@@ -37,6 +39,7 @@ use crate::proto::torrent::{Config as CoreConfig, Params, Torrent};
 use crate::session::AddTorrent;
 use crate::types::{Moment, PeerId, PieceIndex, Span};
 use crate::wire::Reserved;
+use batch::Batch;
 use bytes::BytesMut;
 use content::{Content, Done};
 use jobs::Jobs;
@@ -45,6 +48,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use through::Through;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use trouble::Trouble;
@@ -113,9 +117,14 @@ pub(crate) struct TorrentTask {
     next_peer: u32,
     /// Peers with messages of this turn.
     dirty: BTreeSet<PeerKey>,
-    /// Blocks to read for peers, of this turn.
+    /// Blocks to send to peers, of this turn.
     serves: Vec<(PeerKey, Span)>,
+    /// Blocks to read for peers first, of this turn.
+    reads: Vec<(PeerKey, Span)>,
     pieces: BTreeMap<PieceIndex, PieceBuf>,
+    through: Through,
+    /// Complete pieces that wait to be hashed.
+    batch: Batch,
     content: Option<Content>,
     share: Option<Share>,
     trackers: Option<Trackers>,
@@ -142,6 +151,7 @@ impl TorrentTask {
         let Start { add, opened, face, mail, inbox, seed } = start;
         let now = shared.clock.now();
         let core = Torrent::new(params(&shared, &face, seed), now);
+        let batch = Batch::new(shared.config.receive_budget);
         let (tiers, order) = (add.tracker_tiers(), add.tier_order());
         let trackers = Trackers::start(&shared, &face, &inbox, (seed, &tiers, order));
         let opening = Opening::new(&add, &shared.config);
@@ -161,7 +171,10 @@ impl TorrentTask {
             next_peer: 0,
             dirty: BTreeSet::new(),
             serves: Vec::new(),
+            reads: Vec::new(),
             pieces: BTreeMap::new(),
+            through: Through::default(),
+            batch,
             content: None,
             share: None,
             trackers,
@@ -215,7 +228,10 @@ impl TorrentTask {
         }
         self.checkpoint(now);
         self.retry(now);
-        self.line_up_serves();
+        self.post_serves();
+        self.line_up_reads();
+        self.line_up_stores(now);
+        self.line_up_through();
         self.submit_jobs();
         self.post();
         self.show(now);
@@ -229,7 +245,7 @@ impl TorrentTask {
 
     /// When to look again if nothing arrives.
     fn next_wake(&self) -> Moment {
-        let disk = self.keep.deadline().min(self.trouble.deadline());
+        let disk = self.keep.deadline().min(self.trouble.deadline()).min(self.batch.deadline());
         let core = self.core.deadline().unwrap_or(Moment::NEVER).min(disk);
         if self.links.is_empty() { core } else { core.min(self.shown + SHOW_IDLE) }
     }
@@ -239,6 +255,7 @@ impl TorrentTask {
         let now = self.shared.clock.now();
         self.feed(now, Input::Pause);
         self.jobs.give_up_waiting();
+        drop(self.batch.take_all());
         self.post();
         while !self.jobs.is_idle() {
             let Some(done) = self.jobs.next().await else { break };
@@ -266,6 +283,7 @@ impl Drop for TorrentTask {
 fn params(shared: &Shared, face: &Face, seed: u64) -> Params {
     let mut config = CoreConfig::default();
     config.peers_max = shared.config.peers_per_torrent_max;
+    config.peer_exchange = shared.config.peer_exchange;
     config.receive_budget = shared.config.receive_budget;
     config.send_budget = shared.config.send_budget;
     Params {

@@ -96,6 +96,7 @@ impl TorrentTask {
         }
         self.core.fail(now);
         self.drain(now);
+        self.give_up_through(now);
         if self.opening.is_fetch() && self.content.is_some() && error.is_passing() {
             return self.suspend(now, error);
         }

@@ -121,6 +121,7 @@ impl Torrent {
             self.refill(now, key);
             return Disposition::Drop;
         };
+        let through = content.picker.is_through(block.piece);
         let giver = Giver { key, addr: peer.addr, id: peer.id };
         if content.givers.insert(key, giver).is_none() && content.givers.len() > GIVERS_MAX {
             content.givers.pop_first();
@@ -133,7 +134,14 @@ impl Torrent {
             self.outbox.push_back(Output::Verify { piece: block.piece, digests });
         }
         self.refill(now, key);
-        Disposition::Keep
+        if through { Disposition::WriteThrough } else { Disposition::Keep }
+    }
+
+    /// Blocks of a long piece have left the memory: there is room to ask for more.
+    pub(super) fn on_wrote(&mut self, now: Moment, piece: PieceIndex, blocks: usize) {
+        let Some(content) = &mut self.content else { return };
+        content.picker.wrote(piece, blocks);
+        self.refill_all(now);
     }
 
     /// Takes back a request that another peer has answered.

@@ -53,6 +53,7 @@ mod journal;
 mod lock;
 mod open;
 mod record;
+mod residency;
 mod settle;
 mod shelf;
 mod space;
@@ -60,6 +61,7 @@ mod sums;
 mod table;
 #[cfg(test)]
 mod tests;
+mod unverified;
 
 pub use journal::{Kept, Sight};
 pub use open::OpenError;
@@ -70,7 +72,7 @@ pub(crate) use table::Blueprint;
 
 use super::crash::{self, Point};
 use super::vectored::{ReadRun, WriteRun, read_all, total, write_all};
-use super::{Presence, Storage, StorageError};
+use super::{Extent, Presence, Storage, StorageError};
 use crate::geometry::FileSlice;
 use crate::types::FileIndex;
 use beneath::Root;
@@ -267,6 +269,23 @@ impl FsStorage {
         Ok(file)
     }
 
+    /// Whether these bytes may be written at all.
+    fn may_write(&self, bytes: &Range<u64>) -> Result<(), StorageError> {
+        let refuse = |kind: io::ErrorKind| StorageError::new("write", self.path(), kind);
+        if self.purpose == Purpose::Seed {
+            return Err(refuse(io::ErrorKind::PermissionDenied));
+        }
+        if bytes.end > self.table.layout().total_length() {
+            return Err(refuse(io::ErrorKind::InvalidInput));
+        }
+        self.hold_lock().map_err(|error| match error {
+            OpenError::Storage(error) => error,
+            OpenError::Locked { .. } | OpenError::Conflict { .. } => {
+                refuse(io::ErrorKind::ResourceBusy)
+            }
+        })
+    }
+
     /// Makes sure that no other process writes the same content.
     fn hold_lock(&self) -> Result<(), OpenError> {
         let mut lock = self.held_lock();
@@ -371,30 +390,34 @@ impl Storage for FsStorage {
     }
 
     fn write_at(&self, offset: u64, bufs: &[IoSlice<'_>]) -> Result<(), StorageError> {
-        let refuse = |kind: io::ErrorKind| StorageError::new("write", self.path(), kind);
-        if self.purpose == Purpose::Seed {
-            return Err(refuse(io::ErrorKind::PermissionDenied));
-        }
-        let end = offset.saturating_add(total(bufs));
-        if end > self.table.layout().total_length() {
-            return Err(refuse(io::ErrorKind::InvalidInput));
-        }
-        self.hold_lock().map_err(|error| match error {
-            OpenError::Storage(error) => error,
-            OpenError::Locked { .. } | OpenError::Conflict { .. } => {
-                refuse(io::ErrorKind::ResourceBusy)
-            }
-        })?;
+        let bytes = offset..offset.saturating_add(total(bufs));
+        self.may_write(&bytes)?;
         crash::at(Point::BeforeWrite);
         self.change(|| {
             let slots = self.slots();
             let mut run = WriteRun::new(bufs);
-            for slice in self.table.layout().slices(offset..end) {
+            for slice in self.table.layout().slices(bytes) {
                 self.write_slice(&slots, slice, &mut run.take(slice.length))?;
             }
             crash::at(Point::AfterWrite);
             Ok(())
         })
+    }
+
+    fn write_unverified(&self, offset: u64, bufs: &[IoSlice<'_>]) -> Result<(), StorageError> {
+        self.write_apart(offset, bufs)
+    }
+
+    fn read_unverified(
+        &self,
+        offset: u64,
+        bufs: &mut [IoSliceMut<'_>],
+    ) -> Result<(), StorageError> {
+        self.read_apart(offset, bufs)
+    }
+
+    fn accept(&self, range: Range<u64>) -> Result<(), StorageError> {
+        self.compare_apart(range)
     }
 
     fn presence(&self, range: Range<u64>) -> Presence {
@@ -442,6 +465,24 @@ impl Storage for FsStorage {
 
     fn unchanged(&self, range: Range<u64>) -> Result<(), StorageError> {
         self.unchanged_at(range)
+    }
+
+    fn in_memory(&self, range: Range<u64>) -> Option<Extent> {
+        // Files are moved under this lock, and that takes as long as the disk likes.
+        let slots = self.slots.try_read().ok()?;
+        let slice = self.table.layout().slices(range.clone()).next().filter(|slice| !slice.pad)?;
+        let (key, place, offset) = self.locate(&slots, slice);
+        if place == Place::Shared {
+            // Its bytes move away when their file becomes wanted.
+            return None;
+        }
+        // Opening may wait for the disk: the first read by a worker does it.
+        let (file, residency) = self.handles.opened(key)?;
+        if place == Place::Content && !self.still_vouched(key, &file, range) {
+            return None;
+        }
+        let length = residency.prefix(&file, offset, slice.length)?;
+        Some(Extent { file, offset, length })
     }
 
     fn sync(&self) -> Result<(), StorageError> {
