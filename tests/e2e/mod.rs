@@ -5,8 +5,11 @@
 //! the sockets, the disk, the limits and the lifecycle are looked at.
 
 mod content;
+mod crash;
+mod disk;
 mod lifecycle;
 mod process;
+mod resume;
 mod swarm;
 
 use crate::support::within;

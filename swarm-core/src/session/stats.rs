@@ -7,6 +7,7 @@ use crate::proto::torrent::Snapshot;
 use crate::session::Error;
 use crate::types::{FileIndex, PeerId};
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// One torrent at one moment.
@@ -23,6 +24,9 @@ pub struct TorrentStats {
     pub total_bytes: u64,
     /// Pieces hashed so far while checking.
     pub checked_pieces: u32,
+    /// Pieces that were not hashed at the start, because an earlier run had verified them and
+    /// nobody has touched their files since.
+    pub known_pieces: u32,
     /// Pieces in all; 0 before the metadata.
     pub pieces: u32,
     /// Payload received, bytes a second.
@@ -134,6 +138,7 @@ impl TorrentStats {
             have_bytes: progress.map_or(0, |progress| progress.have_bytes()),
             total_bytes: progress.map_or(0, |progress| progress.total_bytes()),
             checked_pieces: face.checked_pieces(),
+            known_pieces: face.known_pieces.load(Ordering::Relaxed),
             pieces,
             down_rate: count(|snapshot| snapshot.down_rate),
             up_rate: count(|snapshot| snapshot.up_rate),

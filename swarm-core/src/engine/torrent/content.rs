@@ -209,6 +209,7 @@ impl TorrentTask {
         let progress = Arc::new(Progress::new(metainfo.clone(), &self.opening.selection));
         // Only ever set here, and metadata comes once.
         let _ = self.face.progress.set(progress.clone());
+        self.face.known_pieces.store(known.count(), Ordering::Relaxed);
         let check = Check::new(known);
         let content = Content { metainfo: metainfo.clone(), geometry, storage, progress, check };
         for link in self.links.values() {
