@@ -13,7 +13,10 @@ use std::time::Duration;
 use clap::CommandFactory;
 use swarm_core::Config;
 
-use crate::args::{Cli, CreateArgs, FetchArgs, MetaArgs, NetworkArgs, SeedArgs, ShowArgs};
+use crate::args::{
+    Cli, CreateArgs, FetchArgs, LingerArgs, MetaArgs, NetworkArgs, SeedArgs, ShowArgs,
+};
+use crate::cmd::linger::Linger;
 use crate::exit::Failure;
 use crate::link::{HostPort, Link};
 use crate::selection::Only;
@@ -57,15 +60,14 @@ pub(crate) struct FetchPlan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum After {
     End,
-    Serve,
+    Serve(Linger),
 }
 
 /// `swarm seed`.
 #[derive(Debug)]
 pub(crate) struct SeedPlan {
     pub(crate) content: SeedContent,
-    pub(crate) until_copies: Option<u32>,
-    pub(crate) until_idle: Option<Duration>,
+    pub(crate) linger: Linger,
     pub(crate) network: Network,
     pub(crate) show: ShowArgs,
 }
@@ -138,7 +140,10 @@ impl FetchPlan {
             links: links.collect(),
             folder: args.output,
             only,
-            after: if args.seed { After::Serve } else { After::End },
+            after: match linger(args.linger) {
+                linger if args.seed || linger != Linger::default() => After::Serve(linger),
+                _ => After::End,
+            },
             timeout: args.timeout,
             stall_timeout: args.stall_timeout,
             overwrite: args.overwrite,
@@ -166,14 +171,12 @@ impl SeedPlan {
                 SeedContent::New { paths: args.paths, torrent, write_to: args.output }
             }
         };
-        Ok(Self {
-            content,
-            until_copies: args.until_copies,
-            until_idle: args.until_idle,
-            network,
-            show: args.show,
-        })
+        Ok(Self { content, linger: linger(args.linger), network, show: args.show })
     }
+}
+
+const fn linger(args: LingerArgs) -> Linger {
+    Linger { until_copies: args.until_copies, until_idle: args.until_idle }
 }
 
 fn existing(

@@ -13,10 +13,11 @@ use std::time::Duration;
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{BoxStream, FuturesUnordered, SelectAll, StreamExt};
 use swarm_core::metainfo::Metainfo;
-use swarm_core::session::{Completed, Event, TorrentHandle};
+use swarm_core::session::{Completed, Event, TorrentEvent, TorrentHandle};
 use swarm_core::types::Moment;
 use swarm_core::{Error, Session};
 
+use super::linger::{Hearsay, Stay};
 use super::watch::{SILENCE, Watched};
 use super::{Context, load, note_of, session_failure, shut_down};
 use crate::diagnosis::Diagnosis;
@@ -83,7 +84,7 @@ enum State {
     Loading,
     Running(Box<Watched>),
     /// Complete and still serving.
-    Serving(Box<Watched>),
+    Serving(Box<Watched>, Stay),
     Ended(Code),
 }
 
@@ -228,8 +229,8 @@ impl<'a> Fetch<'a> {
             return Ok(());
         };
         let done = done(&watched, &completed);
-        if self.plan.after == After::Serve {
-            job.state = State::Serving(watched);
+        if let After::Serve(_) = self.plan.after {
+            job.state = State::Serving(watched, Stay::new(self.context.clock.now()));
         }
         self.context.view.note(&Note::Done(done))
     }
@@ -254,10 +255,15 @@ impl<'a> Fetch<'a> {
 
     fn on_event(&mut self, at: usize, event: Event) -> Result<(), Failure> {
         let now = self.context.clock.now();
-        let Some(State::Running(watched) | State::Serving(watched)) =
-            self.jobs.get_mut(at).map(|job| &mut job.state)
-        else {
-            return Ok(());
+        let watched = match self.jobs.get_mut(at).map(|job| &mut job.state) {
+            Some(State::Running(watched)) => watched,
+            Some(State::Serving(watched, stay)) => {
+                if let Event::Torrent(TorrentEvent::PeerCompleted { id, .. }) = event {
+                    stay.copies.completed(id);
+                }
+                watched
+            }
+            _ => return Ok(()),
         };
         match note_of(watched, now, event) {
             Some(note) => self.context.view.note(&note),
@@ -267,13 +273,16 @@ impl<'a> Fetch<'a> {
 
     fn on_tick(&mut self) -> Result<(), Failure> {
         let now = self.context.clock.now();
-        let mut late = Vec::new();
+        let (mut late, mut over) = (Vec::new(), Vec::new());
         let mut rows = Vec::with_capacity(self.jobs.len());
         for (at, job) in self.jobs.iter_mut().enumerate() {
             let row = match &mut job.state {
                 State::Loading => Snapshot { name: job.label.clone(), ..Snapshot::default() },
                 State::Ended(_) => Snapshot { stage: Stage::Ended, ..Snapshot::default() },
-                State::Serving(watched) => watched.look(now),
+                State::Serving(watched, stay) => {
+                    over.extend(is_over(self.plan, watched, stay, now).then_some(at));
+                    watched.look(now)
+                }
                 State::Running(watched) => {
                     let row = watched.look(now);
                     late.extend(overdue(self.plan, watched, now).map(|failure| (at, failure)));
@@ -286,7 +295,20 @@ impl<'a> Fetch<'a> {
         for (at, (failure, why)) in late {
             self.fail(at, failure, why)?;
         }
+        for at in over {
+            self.released(at);
+        }
         Ok(())
+    }
+
+    /// A torrent has been served for as long as was asked.
+    fn released(&mut self, at: usize) {
+        let Some(job) = self.jobs.get_mut(at) else { return };
+        if let State::Serving(watched, _) =
+            std::mem::replace(&mut job.state, State::Ended(Code::Done))
+        {
+            self.work.push(forget(watched.handle).boxed());
+        }
     }
 
     /// Says how to go on; what is verified is on the disk already.
@@ -319,6 +341,14 @@ async fn add(session: &Session, plan: &FetchPlan, link: Link) -> Result<Loaded, 
 async fn forget(handle: TorrentHandle) -> Step {
     handle.remove().await;
     Step::Forgotten
+}
+
+/// Whether a complete torrent has been served for as long as was asked.
+fn is_over(plan: &FetchPlan, watched: &Watched, stay: &mut Stay, now: Moment) -> bool {
+    let After::Serve(linger) = &plan.after else { return true };
+    let copy = watched.handle.metainfo().map_or(u64::MAX, |meta| meta.content_length());
+    stay.look(now, &watched.handle.stats(), copy);
+    stay.is_idle(now, linger) || stay.has_copies(now, linger, Hearsay::default())
 }
 
 /// Whether a torrent has taken too long, and why.

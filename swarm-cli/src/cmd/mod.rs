@@ -8,6 +8,7 @@ pub(crate) mod docs;
 pub(crate) mod fetch;
 mod hash;
 pub(crate) mod inspect;
+pub(crate) mod linger;
 mod load;
 mod make;
 mod own_tracker;

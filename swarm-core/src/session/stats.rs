@@ -65,12 +65,16 @@ pub struct Trouble {
 pub struct PeerStats {
     /// Its address.
     pub addr: SocketAddr,
+    /// Its peer id, which stays when it connects again.
+    pub id: PeerId,
     /// Client name from its extension handshake, else from its peer id. Untrusted text.
     pub client: String,
     /// Who dialled.
     pub direction: Direction,
     /// Share of the torrent it has, 0 to 1.
     pub progress: f64,
+    /// Whether it wants something we have.
+    pub interested: bool,
     /// Payload it sends us, bytes a second.
     pub down_rate: u64,
     /// Payload we send it, bytes a second.
@@ -157,6 +161,8 @@ fn peers(snapshot: &Snapshot, pieces: u32) -> Vec<PeerStats> {
     let each = snapshot.peers.iter();
     each.map(|peer| PeerStats {
         addr: peer.addr,
+        id: peer.id,
+        interested: peer.interested,
         client: peer.client.clone().unwrap_or_else(|| client_of(&peer.id)),
         direction: peer.direction,
         progress: if pieces == 0 { 0.0 } else { f64::from(peer.have) / f64::from(pieces) },
