@@ -5,6 +5,7 @@
 pub mod extended;
 pub mod frame;
 pub mod handshake;
+pub mod mate;
 pub mod message;
 pub mod tracker;
 pub mod tracker_http;
@@ -14,5 +15,6 @@ pub mod ut_metadata;
 pub use extended::{ExtendedHandshake, Extension, ExtensionIds};
 pub use frame::{FrameLimits, Malformed};
 pub use handshake::{Handshake, HandshakeProgress, NotAHandshake, Reserved};
+pub use mate::MateMessage;
 pub use message::Message;
 pub use ut_metadata::MetadataMessage;

@@ -16,8 +16,8 @@ use bytes::Bytes;
 use std::net::SocketAddr;
 
 /// The extensions we speak.
-const SPOKEN: [Extension; 3] =
-    [Extension::UtMetadata, Extension::LtDonthave, Extension::UploadOnly];
+const SPOKEN: [Extension; 4] =
+    [Extension::UtMetadata, Extension::LtDonthave, Extension::UploadOnly, Extension::Mate];
 
 impl Torrent {
     /// What we say of ourselves to this peer.
@@ -55,6 +55,7 @@ impl Torrent {
                     self.drop_redundant(now);
                 }
             }
+            Some(Extension::Mate) => self.on_mate_message(now, key, payload),
             Some(Extension::UtPex) | None => {}
         }
     }
@@ -78,6 +79,7 @@ impl Torrent {
         if self.phase == Phase::Metadata {
             self.ask_metadata(now, key);
         }
+        self.review_standing(now, key);
         self.drop_redundant(now);
     }
 

@@ -81,6 +81,9 @@ impl Torrent {
                     return;
                 }
                 content.picker.peer_gained(piece);
+                if let Some(first) = &mut self.first {
+                    first.gained(key, piece);
+                }
                 let is_all = have.is_all();
                 if content.picker.is_missing(piece) {
                     self.review_interest(now, key);
@@ -88,6 +91,7 @@ impl Torrent {
                 if is_all {
                     self.drop_redundant(now);
                 }
+                self.lead(now);
             }
             _ => self.disconnect(now, key, CloseReason::Misbehaved),
         }

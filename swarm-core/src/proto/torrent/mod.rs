@@ -2,7 +2,8 @@
 //!
 //! The leaf machines decide (which block, whom to serve, whom to dial); this module applies
 //! what they say and turns it into [`Output`]s. Its files follow the decisions: `connect`
-//! (who may be a peer), `messages` (what a peer said), `download`, `upload`, `magnet`
+//! (who may be a peer), `messages` (what a peer said), `download`, `upload`, `fleet` (what is
+//! different between mates), `magnet`
 //! (metadata from peers), `tick` (what time alone brings), `stats`.
 //!
 //! Not here: payload, sockets, files. A block is a reference until the driver verifies it.
@@ -12,6 +13,7 @@ mod audit;
 mod blame;
 mod connect;
 mod download;
+mod fleet;
 mod magnet;
 mod messages;
 mod metadata;
@@ -23,10 +25,13 @@ pub use stats::{PeerSnapshot, Snapshot};
 
 use super::candidates::{AddressPolicy, Candidates};
 use super::choker::Choker;
+use super::choker::first_copy::FirstCopy;
+use super::choker::lanes::Lanes;
 use super::event::{Event, Phase};
 use super::input::{CloseReason, Input};
 use super::output::Output;
 use super::peer::Peer;
+use super::peer::meter::Meter;
 use super::picker::Picker;
 use super::{Disposition, PeerKey};
 use crate::geometry::Geometry;
@@ -99,6 +104,11 @@ pub struct Torrent {
     peers: BTreeMap<PeerKey, Peer>,
     candidates: Candidates,
     choker: Choker,
+    lanes: Lanes,
+    /// What we send, over all peers.
+    uplink: Meter,
+    /// While we seed.
+    first: Option<FirstCopy>,
     blame: Blame,
     /// Ids of peers proven to lie, where the address cannot tell them apart.
     barred: BTreeSet<PeerId>,
@@ -150,6 +160,9 @@ impl Torrent {
             peers: BTreeMap::new(),
             candidates: Candidates::new(seed ^ 1, params.config.addresses),
             choker: Choker::new(seed ^ 2, params.config.upload_slots),
+            lanes: Lanes::new(),
+            uplink: Meter::new(now),
+            first: None,
             blame: Blame::default(),
             barred: BTreeSet::new(),
             totals: Totals::default(),
@@ -310,6 +323,7 @@ impl Torrent {
             self.greet(now, key);
             self.review_interest(now, key);
         }
+        self.begin_fleet(now);
         self.next_tick = now;
         self.dial(now);
     }
