@@ -235,7 +235,8 @@ pub(crate) struct ShowArgs {
 #[command(next_help_heading = "Torrent")]
 #[expect(clippy::struct_excessive_bools, reason = "one field per flag, as typed")]
 pub(crate) struct MetaArgs {
-    /// Piece length, a power of two such as 256K or 4M; default from the content's size
+    /// Piece length, a power of two such as 256K or 4M; default 16K to 16M by size: 480 to 960
+    /// pieces up to 500 MB, at most 2000 up to 32 GiB
     #[arg(long, value_name = "SIZE", env = "SWARM_PIECE_SIZE",
         value_parser = units::parse_piece_size)]
     pub(crate) piece_size: Option<u32>,

@@ -262,6 +262,7 @@ impl Network {
         }
         config.up_limit = args.up;
         config.down_limit = args.down;
+        config.peer_exchange = !args.no_pex;
         config.shutdown_timeout = SHUTDOWN_TIMEOUT;
         if let Some(most) = args.max_peers.and_then(|most| usize::try_from(most).ok()) {
             config.peers_max = most;

@@ -31,6 +31,8 @@ pub(super) struct Spec {
     pub(super) capacity: u64,
     /// Memory for blocks on their way out, bytes.
     pub(super) send_budget: u64,
+    /// How fast it hashes, bytes a second.
+    pub(super) hash_rate: u64,
 }
 
 /// What a host has to begin with.
@@ -125,8 +127,9 @@ pub(super) struct Totals {
 const CAPACITY: u64 = 16 << 20;
 /// Memory for blocks on their way out, likewise.
 const SEND_BUDGET: u64 = 16 << 20;
-/// How fast a host hashes, bytes a second, and what a piece costs before its first byte.
+/// How fast a host hashes unless it says otherwise: one core.
 const HASH_RATE: u64 = 1_000_000_000;
+/// What a piece costs before its first byte.
 const HASH_START: Duration = Duration::from_micros(100);
 
 impl Spec {
@@ -142,6 +145,7 @@ impl Spec {
             wanted: None,
             capacity: CAPACITY,
             send_budget: SEND_BUDGET,
+            hash_rate: HASH_RATE,
         }
     }
 
@@ -232,7 +236,7 @@ impl Host {
         }
         open.hashing = true;
         let size = u64::from(content.geometry().piece_size(piece));
-        let cost = HASH_START + Duration::from_micros(size * 1_000_000 / HASH_RATE);
+        let cost = HASH_START + Duration::from_micros(size * 1_000_000 / self.spec.hash_rate);
         self.hasher_free = self.hasher_free.max(now) + cost;
         Ok(self.hasher_free)
     }

@@ -6,11 +6,13 @@
 //!
 //! Not here: the torrent made of it (`metainfo`), the choice of a piece length.
 
-use super::hasher::Sha1Hasher;
-use super::scan::{OnProgress, Scan, ScanError};
+use super::hasher::{Hashed, PieceHasher, finish};
+use super::lanes::Width;
+use super::scan::{Begin, OnProgress, Scan, ScanError, Visit};
 use crate::geometry::{Geometry, GeometryError, Layout};
 use crate::metainfo::File;
-use crate::storage::{Blueprint, FsStorage, StorageError};
+use crate::storage::{Blueprint, FsStorage, Presence, Storage, StorageError};
+use crate::types::{InfoHash, PieceIndex};
 use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -125,7 +127,7 @@ impl Content {
 
     /// SHA-1 of every piece, with `threads` threads (0: one per core). Blocks.
     ///
-    /// `progress` is called from those threads, several times for each megabyte, and can stop
+    /// `progress` is called from those threads, about once for each megabyte, and can stop
     /// it.
     ///
     /// # Errors
@@ -142,6 +144,8 @@ impl Content {
         let layout = Layout::new(self.files.iter().map(|file| (file.length, false)));
         let files: Vec<_> = self.files.iter().map(ContentFile::for_torrent).collect();
         let torrent = Blueprint {
+            // Not known yet, and not needed: nothing is recorded under it.
+            id: InfoHash::new([0; InfoHash::LEN]),
             name: &self.name,
             is_single_file: self.is_file,
             files: &files,
@@ -149,12 +153,11 @@ impl Content {
             geometry: &geometry,
         };
         let storage = FsStorage::seed_blueprint(&self.root, &torrent)?;
-        let scan = Scan { storage: &storage, geometry: &geometry, progress };
-        let hashes = scan.run(threads, &|reader, piece| {
-            let mut sha1 = Sha1Hasher::default();
-            let whole = reader.read(geometry.piece_range(piece), &mut |b| sha1.update(b))?;
-            Ok(whole.then(|| sha1.finish()))
-        });
+        let pieces = 0..geometry.piece_count();
+        let width = Width::fastest();
+        let scan = Scan { storage: &storage, geometry: &geometry, pieces, width, progress };
+        let hashes =
+            scan.run(threads, &Summer { storage: &storage, geometry: &geometry, layout: &layout });
         let hashes: Option<Vec<_>> = match hashes {
             Ok(hashes) => hashes.into_iter().collect(),
             Err(ScanError::Stopped) => return Err(CreateError::Stopped),
@@ -218,6 +221,37 @@ impl Content {
         let mut path = self.root.clone();
         path.extend(below);
         path
+    }
+}
+
+/// Takes the SHA-1 of pieces; `None` where bytes are missing.
+struct Summer<'a> {
+    storage: &'a dyn Storage,
+    geometry: &'a Geometry,
+    layout: &'a Layout,
+}
+
+impl Visit for Summer<'_> {
+    type Found = Option<[u8; 20]>;
+
+    fn side_by_side(&self, width: Width) -> usize {
+        width.lanes()
+    }
+
+    fn begin(&self, piece: PieceIndex) -> Begin<Self::Found> {
+        let range = self.geometry.piece_range(piece);
+        let mut hasher = PieceHasher::v1();
+        // To ask about each of many small files costs more than to read them.
+        let is_one_file = self.layout.slices(range.clone()).nth(1).is_none();
+        if !is_one_file || self.storage.presence(range.clone()) != Presence::Zeros {
+            return Begin::Hash(range, hasher);
+        }
+        hasher.skip_zeros(range.end - range.start);
+        Begin::Known(self.end(piece, finish(Width::One, vec![hasher]).pop()))
+    }
+
+    fn end(&self, _: PieceIndex, hashed: Option<Hashed>) -> Self::Found {
+        hashed.and_then(|hashed| hashed.sha1())
     }
 }
 

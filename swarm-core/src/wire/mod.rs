@@ -11,6 +11,7 @@ pub mod tracker;
 pub mod tracker_http;
 pub mod tracker_udp;
 pub mod ut_metadata;
+pub mod ut_pex;
 
 pub use extended::{ExtendedHandshake, Extension, ExtensionIds};
 pub use frame::{FrameLimits, Malformed};
@@ -18,3 +19,4 @@ pub use handshake::{Handshake, HandshakeProgress, NotAHandshake, Reserved};
 pub use mate::MateMessage;
 pub use message::Message;
 pub use ut_metadata::MetadataMessage;
+pub use ut_pex::PexMessage;

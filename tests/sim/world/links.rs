@@ -216,12 +216,16 @@ impl World {
         self.note(host, format_args!("<- block {span:?} from {key:?} good={good} {disposition:?}"));
         let at = &mut self.hosts[host];
         match disposition {
-            Disposition::Keep => at
+            Disposition::Keep | Disposition::WriteThrough => at
                 .keep(&self.content, span, Token { from: remote, good })
                 .unwrap_or_else(|broken| panic!("#{host} at {:?}: {broken}", self.now)),
             Disposition::Drop => at.totals.dropped += bytes,
         }
         self.settle(host);
+        if disposition == Disposition::WriteThrough {
+            // The disk takes no time here.
+            self.give(host, Input::Wrote { piece: span.piece, blocks: 1 });
+        }
     }
 
     pub(super) fn disconnect(

@@ -11,7 +11,7 @@ use crate::engine::gate::Gate;
 use crate::metainfo::Metainfo;
 use crate::proto::event::Phase;
 use crate::proto::torrent::Snapshot;
-use crate::session::{Completed, Error, Event, Selection, SourceReport};
+use crate::session::{Completed, Error, Event, Selection, SourceReport, Trouble};
 use crate::types::InfoHashes;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -55,6 +55,8 @@ pub(crate) struct Status {
     pub(crate) checked: Option<u32>,
     /// How the fetch ended, if it did.
     pub(crate) outcome: Option<Result<Completed, Error>>,
+    /// Why it waits, if this machine has failed it.
+    pub(crate) trouble: Option<Trouble>,
     /// The torrent's task is gone.
     pub(crate) ended: bool,
 }
@@ -76,6 +78,7 @@ impl Face {
             metainfo: None,
             checked: None,
             outcome: None,
+            trouble: None,
             ended: false,
         };
         Self {

@@ -12,6 +12,7 @@ pub(crate) mod serving;
 use super::PeerKey;
 use super::input::{Direction, Reserved};
 use super::limits::{self, EventBucket};
+use super::pex::Exchange;
 use super::picker::PeerHave;
 use crate::types::{Moment, PeerId, PieceIndex};
 use crate::wire::extended::ExtensionIds;
@@ -53,6 +54,8 @@ pub(crate) struct Peer {
     pub(crate) download: Download,
     pub(crate) times: Times,
     pub(crate) floods: Floods,
+    /// What we tell each other of third peers.
+    pub(crate) pex: Exchange,
     pub(crate) greeting: Greeting,
     /// Whether it said what it has: a whole set may only be said first.
     pub(crate) announced: bool,
@@ -261,6 +264,7 @@ impl Peer {
             },
             times: Times { connected: now, heard: now, spoke: now, useful: now },
             floods: Floods::new(now),
+            pex: Exchange::new(now),
             greeting: Greeting::Due,
             announced: false,
         }

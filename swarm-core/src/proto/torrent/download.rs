@@ -140,6 +140,7 @@ impl Torrent {
         if self.phase == Phase::Downloading {
             peer.upload.debt = peer.upload.debt.saturating_sub(i64::from(span.length));
         }
+        let through = content.picker.is_through(block.piece);
         let giver = Giver { key, addr: peer.addr, id: peer.id };
         if content.givers.insert(key, giver).is_none() && content.givers.len() > GIVERS_MAX {
             content.givers.pop_first();
@@ -152,7 +153,14 @@ impl Torrent {
             self.outbox.push_back(Output::Verify { piece: block.piece, digests });
         }
         self.refill(now, key);
-        Disposition::Keep
+        if through { Disposition::WriteThrough } else { Disposition::Keep }
+    }
+
+    /// Blocks of a long piece have left the memory: there is room to ask for more.
+    pub(super) fn on_wrote(&mut self, now: Moment, piece: PieceIndex, blocks: usize) {
+        let Some(content) = &mut self.content else { return };
+        content.picker.wrote(piece, blocks);
+        self.refill_all(now);
     }
 
     /// Takes back a request that another peer has answered.
@@ -235,7 +243,7 @@ impl Torrent {
         match outcome {
             Verification::Good => self.on_piece_good(now, piece, digests),
             Verification::Bad => self.on_piece_bad(now, piece, digests),
-            Verification::NotWritten => self.stop(now, Phase::Failed),
+            Verification::NotWritten => self.on_piece_not_written(now, piece),
         }
     }
 
@@ -263,6 +271,14 @@ impl Torrent {
         } else {
             self.refill_all(now);
         }
+    }
+
+    /// Nobody is to blame but this machine. Should it recover, the piece is fetched again.
+    fn on_piece_not_written(&mut self, now: Moment, piece: PieceIndex) {
+        if let Some(content) = &mut self.content {
+            drop(content.picker.failed(piece));
+        }
+        self.stop(now, Phase::Failed);
     }
 
     fn on_complete(&mut self, now: Moment) {
@@ -327,6 +343,23 @@ impl Torrent {
         for (key, id) in told {
             let payload = extended::encode_donthave(piece);
             self.send(now, key, Message::Extended { id, payload });
+        }
+    }
+
+    /// The piece can be read again: those who were told otherwise hear of it.
+    pub(super) fn restore(&mut self, now: Moment, piece: PieceIndex) {
+        let Some(content) = &mut self.content else { return };
+        if !content.withdrawn.remove(&piece) {
+            return;
+        }
+        let told: Vec<PeerKey> = self
+            .peers
+            .values()
+            .filter(|peer| peer.wire.ids.id_of(Extension::LtDonthave).is_some())
+            .map(|peer| peer.key)
+            .collect();
+        for key in told {
+            self.send(now, key, Message::Have(piece));
         }
     }
 }

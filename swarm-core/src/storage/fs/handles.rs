@@ -60,6 +60,11 @@ impl Handles {
         Ok(file)
     }
 
+    /// Closes one file: whoever needs it next opens it anew.
+    pub(super) fn forget(&self, key: Key) {
+        self.lock().retain(|handle| handle.key != key);
+    }
+
     /// Closes everything.
     pub(super) fn clear(&self) {
         self.lock().clear();

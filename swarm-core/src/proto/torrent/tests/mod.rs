@@ -1,6 +1,8 @@
 //! Stories of one torrent and scripted peers.
 
 mod bounds;
+mod graph;
+mod pex;
 
 use super::super::input::{DialError, Direction, Reserved, Source, Verification};
 use super::*;
@@ -177,7 +179,7 @@ fn a_peer_with_something_for_us_is_asked_as_soon_as_it_unchokes_us() {
     assert_eq!(sent(&out, 1)[0], Message::HaveNone);
     assert_eq!(sent(&story.say(1, Message::HaveAll), 1), [Message::Interested]);
     let asked = requests(&story.say(1, Message::Unchoke), 1);
-    assert!(asked.len() >= 8, "asked for {} blocks", asked.len());
+    assert!(asked.len() >= 4, "asked for {} blocks", asked.len());
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::{FsStorage, OpenError};
 use crate::geometry::{Geometry, Layout};
 use crate::metainfo::File;
 use crate::storage::{Presence, Storage as _, StorageError};
-use crate::types::{Bitfield, PieceIndex};
+use crate::types::{Bitfield, InfoHash, PieceIndex};
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::path::{Path, PathBuf};
@@ -85,6 +85,7 @@ impl Sample {
 
     fn blueprint(&self) -> Blueprint<'_> {
         Blueprint {
+            id: InfoHash::new([1; 20]),
             name: NAME,
             is_single_file: self.single,
             files: &self.files,
