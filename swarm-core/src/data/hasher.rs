@@ -201,6 +201,16 @@ impl PieceHasher {
         }
     }
 
+    /// Takes the next bytes of one piece alone.
+    pub(super) fn update(&mut self, segment: &[u8]) {
+        feed(Width::fastest(), std::iter::once((self, [segment].as_slice())));
+    }
+
+    /// Whether the bytes were the piece.
+    pub(super) fn matches(self, expected: &PieceHash) -> bool {
+        finish(Width::fastest(), vec![self]).pop().is_some_and(|hashed| hashed.is(expected))
+    }
+
     /// As it is after so many zeros, without hashing them again each time.
     pub(super) fn skip_zeros(&mut self, length: u64) {
         *self = match self {

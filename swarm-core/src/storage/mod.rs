@@ -1,4 +1,5 @@
-//! Where content lies. Blocking by design: it is called from worker threads only.
+//! Where content lies. Blocking by design: all but [`Storage::in_memory`] is called from worker
+//! threads only.
 //!
 //! A storage sees one torrent as one run of bytes (see `geometry::Layout`) and hides files,
 //! folders, partial names and sparse holes behind it. It never decides what is valid.
@@ -17,9 +18,11 @@ pub use fs::{FsStorage, Kept, OpenError, Sight, available_bytes};
 pub use mem::MemStorage;
 
 use std::fmt;
+use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Content of one torrent, addressed by offset in the torrent.
 pub trait Storage: Send + Sync + fmt::Debug {
@@ -87,6 +90,15 @@ pub trait Storage: Send + Sync + fmt::Debug {
         Ok(())
     }
 
+    /// The beginning of `range` as far as it lies in memory and in one file, so that the system
+    /// can send it from there. `None`: read it with [`Self::read_at`].
+    ///
+    /// The one method that may be called where nothing may block: it waits for no disk and for
+    /// no other thread. What it says may be outdated at once, so ask just before sending.
+    fn in_memory(&self, _range: Range<u64>) -> Option<Extent> {
+        None
+    }
+
     /// Forces what was written to the disk.
     ///
     /// # Errors
@@ -98,6 +110,17 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// # Errors
     /// When a different file is in the way (`ErrorKind::AlreadyExists`), or the system fails.
     fn finish(&self) -> Result<(), StorageError>;
+}
+
+/// Bytes of an open file.
+#[derive(Clone, Debug)]
+pub struct Extent {
+    /// The file. Whoever holds it may read it whatever becomes of its name.
+    pub file: Arc<File>,
+    /// Where in the file, in bytes.
+    pub offset: u64,
+    /// How many bytes, at least 1.
+    pub length: u64,
 }
 
 /// What a byte range of the torrent may hold.

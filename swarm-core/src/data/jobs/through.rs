@@ -34,6 +34,7 @@ const CATCH_UP_BYTES: u32 = 32 << 20;
 pub struct LongPiece {
     disk: OnDisk,
     hasher: PieceHasher,
+    expected: PieceHash,
     /// Bytes from the front that are hashed; no block is hashed in part.
     hashed: u32,
     /// Bytes that the hash covers: less than the piece has, when it ends in a pad file.
@@ -104,7 +105,8 @@ impl LongPiece {
         };
         Self {
             disk: OnDisk { storage, geometry, piece },
-            hasher: PieceHasher::new(hash),
+            hasher: PieceHasher::like(hash),
+            expected: *hash,
             hashed: 0,
             covered: end - range.start,
             ahead: BTreeSet::new(),
@@ -181,8 +183,8 @@ impl LongPiece {
 
     /// The verdict, every block being hashed.
     fn judge(self, judge: Judge) -> Result<Stored, StorageError> {
-        let Self { disk, hasher, .. } = self;
-        let good = hasher.matches();
+        let Self { disk, hasher, expected, .. } = self;
+        let good = hasher.matches(&expected);
         let digests = match good && judge == Judge::Plain {
             true => Vec::new(),
             false => disk.digests()?,

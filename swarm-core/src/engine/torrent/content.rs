@@ -209,12 +209,12 @@ impl TorrentTask {
         let progress = Arc::new(Progress::new(metainfo.clone(), &self.opening.selection));
         // Only ever set here, and metadata comes once.
         let _ = self.face.progress.set(progress.clone());
-        for link in self.links.values() {
-            link.outbox.set_piece_count(geometry.piece_count());
-        }
         let check = Check::new(known);
-        self.content =
-            Some(Content { metainfo: metainfo.clone(), geometry, storage, progress, check });
+        let content = Content { metainfo: metainfo.clone(), geometry, storage, progress, check };
+        for link in self.links.values() {
+            link.outbox.set_source(content.source());
+        }
+        self.content = Some(content);
         self.face.advance(|status| status.metainfo = Some(metainfo.clone()));
         self.face.tell(Event::Metadata(metainfo.clone()));
         self.feed(now, Input::Metainfo(metainfo));

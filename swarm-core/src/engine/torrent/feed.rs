@@ -33,7 +33,8 @@ impl TorrentTask {
     }
 
     fn on_report(&mut self, now: Moment, peer: PeerKey, report: Report) {
-        let Report { items, payload_bytes, sent, unread, flushed } = report;
+        let Report { items, payload_bytes, sent, cold, unread, flushed } = report;
+        self.reads.extend(cold.into_iter().map(|span| (peer, span)));
         for span in sent {
             self.feed_from(now, peer, Input::Sent { peer, span });
         }
@@ -93,7 +94,7 @@ impl TorrentTask {
         self.next_peer = self.next_peer.wrapping_add(1);
         let outbox = Outbox::default();
         if let Some(content) = &self.content {
-            outbox.set_piece_count(content.geometry.piece_count());
+            outbox.set_source(content.source());
         }
         let link = Link { outbox: outbox.clone(), control: BytesMut::new(), asked: 0 };
         self.links.insert(key, link);

@@ -117,8 +117,10 @@ pub(crate) struct TorrentTask {
     next_peer: u32,
     /// Peers with messages of this turn.
     dirty: BTreeSet<PeerKey>,
-    /// Blocks to read for peers, of this turn.
+    /// Blocks to send to peers, of this turn.
     serves: Vec<(PeerKey, Span)>,
+    /// Blocks to read for peers first, of this turn.
+    reads: Vec<(PeerKey, Span)>,
     pieces: BTreeMap<PieceIndex, PieceBuf>,
     through: Through,
     /// Complete pieces that wait to be hashed.
@@ -169,6 +171,7 @@ impl TorrentTask {
             next_peer: 0,
             dirty: BTreeSet::new(),
             serves: Vec::new(),
+            reads: Vec::new(),
             pieces: BTreeMap::new(),
             through: Through::default(),
             batch,
@@ -225,7 +228,8 @@ impl TorrentTask {
         }
         self.checkpoint(now);
         self.retry(now);
-        self.line_up_serves();
+        self.post_serves();
+        self.line_up_reads();
         self.line_up_stores(now);
         self.line_up_through();
         self.submit_jobs();

@@ -44,6 +44,7 @@ use crate::storage::StorageError;
 use crate::storage::crash::{self, Point};
 use crate::types::{Bitfield, PieceIndex};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::path::Path;
@@ -176,6 +177,14 @@ impl FsStorage {
             }
         }
         Ok(())
+    }
+
+    /// Whether the open file still looks as it did when these pieces were verified. Waits for
+    /// nobody: `false` when it cannot be told at once.
+    pub(super) fn still_vouched(&self, key: Key, file: &File, range: Range<u64>) -> bool {
+        let Ok(now) = file.metadata().map(|meta| Stamp::of(&meta)) else { return false };
+        let pieces = self.table.geometry().pieces_of(range);
+        self.journal.try_lock().is_ok_and(|journal| journal.vouches(number(key), &now, pieces))
     }
 
     /// How the files of this piece look now: before it is hashed again. They are opened anew.

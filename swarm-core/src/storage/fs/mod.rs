@@ -53,6 +53,7 @@ mod journal;
 mod lock;
 mod open;
 mod record;
+mod residency;
 mod settle;
 mod shelf;
 mod space;
@@ -68,7 +69,7 @@ pub(crate) use table::Blueprint;
 
 use super::crash::{self, Point};
 use super::vectored::{ReadRun, WriteRun, read_all, total, write_all};
-use super::{Presence, Storage, StorageError};
+use super::{Extent, Presence, Storage, StorageError};
 use crate::geometry::FileSlice;
 use crate::types::FileIndex;
 use beneath::Root;
@@ -461,6 +462,24 @@ impl Storage for FsStorage {
 
     fn unchanged(&self, range: Range<u64>) -> Result<(), StorageError> {
         self.unchanged_at(range)
+    }
+
+    fn in_memory(&self, range: Range<u64>) -> Option<Extent> {
+        // Files are moved under this lock, and that takes as long as the disk likes.
+        let slots = self.slots.try_read().ok()?;
+        let slice = self.table.layout().slices(range.clone()).next().filter(|slice| !slice.pad)?;
+        let (key, place, offset) = self.locate(&slots, slice);
+        if place == Place::Shared {
+            // Its bytes move away when their file becomes wanted.
+            return None;
+        }
+        // Opening may wait for the disk: the first read by a worker does it.
+        let (file, residency) = self.handles.opened(key)?;
+        if place == Place::Content && !self.still_vouched(key, &file, range) {
+            return None;
+        }
+        let length = residency.prefix(&file, offset, slice.length)?;
+        Some(Extent { file, offset, length })
     }
 
     fn sync(&self) -> Result<(), StorageError> {
