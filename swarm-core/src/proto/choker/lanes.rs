@@ -15,13 +15,17 @@
 //! in [`STRANGER_TURN`] is theirs whatever their debt, so that none of them starves and the
 //! choker's optimistic slot means something.
 //!
+//! Where the peers' downlinks and not our uplink are the narrow place, three lanes are too few.
+//! Now and then a wider setting is tried for a second, and kept if more leaves (see `width`).
+//!
 //! Not here: who may ask at all (the choker), how far a lane reads ahead (see `peer::serving`).
 
+use super::width::Width;
 use crate::proto::PeerKey;
-use crate::types::{PieceIndex, Span};
+use crate::types::{Moment, PieceIndex, Span};
 use std::collections::BTreeSet;
 
-/// Peers served at a time while others wait.
+/// Peers served at a time while others wait and the uplink is the narrow place.
 pub const LANES: usize = 3;
 /// While strangers wait, one turn in so many is theirs: the share of one optimistic slot in
 /// eight.
@@ -36,6 +40,7 @@ const QUANTA_PER_SECOND: u64 = 30;
 #[derive(Debug)]
 pub(crate) struct Lanes {
     turns: Vec<Turn>,
+    width: Width,
     waiting: BTreeSet<PeerKey>,
     quantum: u64,
     piece_length: u64,
@@ -71,6 +76,7 @@ impl Lanes {
     pub(crate) fn new() -> Self {
         Self {
             turns: Vec::with_capacity(LANES),
+            width: Width::new(LANES),
             waiting: BTreeSet::new(),
             quantum: QUANTUM_MIN,
             piece_length: 0,
@@ -85,12 +91,18 @@ impl Lanes {
         self.piece_length = u64::from(piece_length);
     }
 
+    /// Looks whether more or fewer lanes would do; `sent` bytes have left since the beginning.
+    pub(crate) fn widen(&mut self, now: Moment, sent: u64) {
+        let contested = self.is_contested();
+        self.width.look(now, sent, contested);
+    }
+
     /// A peer has requests: it waits, unless it has or gets a lane; true when it has one.
     pub(crate) fn ask(&mut self, peer: PeerKey) -> bool {
         if self.holds(peer) {
             return true;
         }
-        if self.turns.len() < LANES && self.waiting.is_empty() {
+        if self.turns.len() < self.width.lanes() && self.waiting.is_empty() {
             self.begin(peer);
             return true;
         }
@@ -152,12 +164,12 @@ impl Lanes {
 
     /// Whether a lane is free that somebody waits for.
     pub(crate) fn has_room(&self) -> bool {
-        self.turns.len() < LANES && !self.waiting.is_empty()
+        self.turns.len() < self.width.lanes() && !self.waiting.is_empty()
     }
 
     /// Gives a free lane to whom it belongs. Peers without a claim wait no longer.
     pub(crate) fn next(&mut self, claim: impl Fn(PeerKey) -> Option<Claim>) -> Option<PeerKey> {
-        if self.turns.len() >= LANES {
+        if self.turns.len() >= self.width.lanes() {
             return None;
         }
         let mut claims: Vec<(Claim, PeerKey)> = Vec::with_capacity(self.waiting.len());

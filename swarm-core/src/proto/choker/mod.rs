@@ -27,6 +27,7 @@ mod optimistic;
 mod seed;
 #[cfg(test)]
 mod tests;
+mod width;
 
 pub use first_copy::PATIENCE as ASSIGNMENT_PATIENCE;
 pub use lanes::{LANES, STRANGER_TURN};

@@ -84,6 +84,8 @@ impl Torrent {
     pub(super) fn tick_fleet(&mut self, now: Moment) {
         let Some(content) = &self.content else { return };
         self.lanes.tune(self.uplink.rate(now), content.geometry.piece_length());
+        self.lanes.widen(now, self.totals.uploaded);
+        self.fill_lanes(now);
         if let Some(first) = &mut self.first {
             first.expire(now);
             self.lead(now);

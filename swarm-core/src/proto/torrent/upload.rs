@@ -71,6 +71,7 @@ impl Torrent {
         for span in dropped.into_iter().filter(|_| fast) {
             self.send(now, key, Message::Reject(span));
         }
+        self.pass_on(now, key);
     }
 
     pub(super) fn on_request(&mut self, now: Moment, key: PeerKey, span: Span) {
@@ -102,6 +103,7 @@ impl Torrent {
         let Some(peer) = self.peers.get_mut(&key) else { return };
         if peer.upload.serving.cancel(span) {
             self.reject(now, key, span);
+            self.pass_on(now, key);
         }
     }
 
@@ -203,6 +205,7 @@ impl Torrent {
             self.disconnect(now, key, CloseReason::Stopping);
         }
         self.pump_starved(now);
+        self.pass_on(now, key);
     }
 }
 
