@@ -196,7 +196,9 @@ impl Pass<'_> {
     /// Sends the blocks that lie in the extent whole. It begins at `start` of the torrent.
     fn send_run(&mut self, start: u64, extent: &Extent) -> io::Result<()> {
         let end = start + extent.length;
-        while let Some(block) = self.writer.stored().filter(|block| block.payload.end <= end)
+        while let Some(block) = self.writer.stored()
+            && start <= block.payload.start
+            && block.payload.end <= end
             && self.room > 0
             && *self.way == Way::Direct
         {
@@ -306,3 +308,6 @@ mod system {
         Err(ErrorKind::Unsupported.into())
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests;

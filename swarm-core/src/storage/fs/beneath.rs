@@ -155,6 +155,7 @@ impl Root {
         file.write_all_at(tail, head.len() as u64)?;
         self.mutates()?;
         file.sync_all()?;
+        self.forced(spare);
         crash::at(Point::BeforeRename);
         self.rename(spare, path, Replace::Yes)?;
         crash::at(Point::AfterRename);
@@ -312,6 +313,16 @@ impl Root {
     fn mutates(&self) -> io::Result<()> {
         self.fuse.burn()
     }
+
+    /// A file's bytes are on the disk. Tests take note.
+    #[cfg(test)]
+    pub(super) fn forced(&self, path: &Path) {
+        self.fuse.note_forced(path);
+    }
+
+    #[cfg(not(test))]
+    #[expect(clippy::unused_self, reason = "tests take note here")]
+    pub(super) const fn forced(&self, _: &Path) {}
 
     #[cfg(not(test))]
     #[expect(clippy::unnecessary_wraps, clippy::unused_self, reason = "tests cut the power here")]

@@ -106,6 +106,7 @@ impl FsStorage {
             self.open(key, place, Access::Read)
                 .and_then(|file| file.sync_data())
                 .map_err(|error| self.error("sync", &path, error))?;
+            self.root.forced(&path);
         }
         Ok(())
     }
