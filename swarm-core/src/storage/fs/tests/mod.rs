@@ -3,6 +3,8 @@
 mod attack;
 mod existing;
 mod finish;
+#[cfg(target_os = "linux")]
+mod in_memory;
 mod round_trip;
 
 use super::table::Blueprint;
