@@ -6,6 +6,7 @@
 
 mod content;
 mod lifecycle;
+mod pex;
 mod process;
 mod swarm;
 

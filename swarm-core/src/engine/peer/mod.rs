@@ -121,6 +121,7 @@ pub(crate) async fn run(parts: Parts) {
         permit: None,
     };
     let why = poll_fn(|cx| connection.poll(cx)).await;
+    connection.say_last();
     drop(connection);
     // When the torrent is gone there is nobody left to tell.
     let _ = inbox.send(Mail::Closed { peer: key, why }).await;
@@ -155,6 +156,7 @@ impl Connection {
         let Self { outbox, reader, writer, report, .. } = self;
         outbox.take(cx, |queue| {
             if let Some(why) = queue.close {
+                writer.push_control(&mut queue.control);
                 return Err(why);
             }
             if let Some(pieces) = queue.piece_count {
@@ -207,6 +209,18 @@ impl Connection {
         let full =
             written < offered && self.stream.poll_write_ready(cx).map_err(lost)?.is_pending();
         Ok(if full { Turn::Wait } else { Turn::Again })
+    }
+
+    /// What the socket takes at once of the messages that are left; a block that was begun
+    /// cannot be finished, and nothing may come after its first half.
+    fn say_last(&self) {
+        let last = self.writer.gather(0);
+        if last.len() > 0 {
+            // Whoever is gone does not hear it.
+            let _ = transfer(&self.stream, Interest::WRITABLE, last.len(), |mut socket| {
+                socket.write_vectored(last.parts())
+            });
+        }
     }
 
     /// One read of as much as the limit allows.
