@@ -5,6 +5,7 @@
 //! Not here: reading torrents, resolving names, anything that touches the network.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -267,6 +268,7 @@ impl Network {
         config.down_limit = args.down;
         config.peer_exchange = !args.no_pex;
         config.shutdown_timeout = SHUTDOWN_TIMEOUT;
+        config.state_folder = state_folder(|name| std::env::var_os(name));
         if let Some(most) = args.max_peers.and_then(|most| usize::try_from(most).ok()) {
             config.peers_max = most;
             config.peers_per_torrent_max = most;
@@ -286,6 +288,15 @@ impl Network {
             warnings,
         })
     }
+}
+
+/// Where what was verified is recorded, as the XDG base directory specification has it. A
+/// relative path there is to be ignored.
+fn state_folder(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let absolute = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let state = absolute("XDG_STATE_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
+    state.map(|state| state.join("swarm"))
 }
 
 /// One tier per flag, its URLs parted by commas.
@@ -337,6 +348,9 @@ fn read_list(input: impl Read) -> Result<Vec<String>, Failure> {
 /// A variable that is meant for us but spelt wrong would be silently ignored: refuse it.
 pub(crate) fn check_environment(names: impl IntoIterator<Item = String>) -> Result<(), Failure> {
     let mut known = BTreeSet::from([LOG_VARIABLE.to_owned()]);
+    if cfg!(debug_assertions) {
+        known.insert("SWARM_CRASH_AT".to_owned());
+    }
     collect_variables(&Cli::command(), &mut known);
     let mut ours = names.into_iter().filter(|name| name.starts_with("SWARM_"));
     match ours.find(|name| !known.contains(name)) {

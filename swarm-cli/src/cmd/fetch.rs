@@ -8,6 +8,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{BoxStream, FuturesUnordered, SelectAll, StreamExt};
@@ -53,6 +54,10 @@ pub(crate) async fn run(mut plan: FetchPlan, context: &mut Context) -> Result<Co
     shut_down(&session, context).await;
     end
 }
+
+/// How long a fetch that ends when it is complete waits for a failing disk, unless
+/// `--stall-timeout` says otherwise. One that goes on serving waits as long as it takes.
+const DISK_PATIENCE: Duration = Duration::from_secs(30);
 
 struct Fetch<'a> {
     plan: &'a FetchPlan,
@@ -249,6 +254,7 @@ impl<'a> Fetch<'a> {
     }
 
     fn on_event(&mut self, at: usize, event: Event) -> Result<(), Failure> {
+        let now = self.context.clock.now();
         let watched = match self.jobs.get_mut(at).map(|job| &mut job.state) {
             Some(State::Running(watched)) => watched,
             Some(State::Serving(watched, stay)) => {
@@ -259,7 +265,7 @@ impl<'a> Fetch<'a> {
             }
             _ => return Ok(()),
         };
-        match note_of(watched, event) {
+        match note_of(watched, now, event) {
             Some(note) => self.context.view.note(&note),
             None => Ok(()),
         }
@@ -287,7 +293,7 @@ impl<'a> Fetch<'a> {
         }
         self.context.view.tick(now, &rows)?;
         for (at, (failure, why)) in late {
-            self.fail(at, failure, Some(why))?;
+            self.fail(at, failure, why)?;
         }
         for at in over {
             self.released(at);
@@ -346,7 +352,18 @@ fn is_over(plan: &FetchPlan, watched: &Watched, stay: &mut Stay, now: Moment) ->
 }
 
 /// Whether a torrent has taken too long, and why.
-fn overdue(plan: &FetchPlan, watched: &Watched, now: Moment) -> Option<(Failure, Diagnosis)> {
+fn overdue(
+    plan: &FetchPlan,
+    watched: &Watched,
+    now: Moment,
+) -> Option<(Failure, Option<Diagnosis>)> {
+    if let Some((ailing, failure)) = watched.ailment(now) {
+        let is_late = plan.timeout.is_some_and(|limit| now >= Moment::ZERO + limit);
+        let usual = (plan.after == After::End).then_some(DISK_PATIENCE);
+        let patience = plan.stall_timeout.or(usual);
+        let is_tired = patience.is_some_and(|patience| ailing >= patience);
+        return (is_late || is_tired || watched.is_hopeless()).then(|| (failure.clone(), None));
+    }
     let message = match (plan.timeout, plan.stall_timeout) {
         (Some(limit), _) if now >= Moment::ZERO + limit => {
             format!("not complete after {}", units::elapsed(limit))
@@ -357,13 +374,13 @@ fn overdue(plan: &FetchPlan, watched: &Watched, now: Moment) -> Option<(Failure,
         _ if watched.silence(now) >= SILENCE => {
             let diagnosis = Diagnosis::of(&watched.handle.stats());
             let failure = Failure::new(Code::Refused, "refused by every tracker");
-            return diagnosis.is_refused().then_some((failure, diagnosis));
+            return diagnosis.is_refused().then_some((failure, Some(diagnosis)));
         }
         _ => return None,
     };
     let diagnosis = Diagnosis::of(&watched.handle.stats());
     let code = if diagnosis.is_refused() { Code::Refused } else { Code::NoPeers };
-    Some((Failure::new(code, message), diagnosis))
+    Some((Failure::new(code, message), Some(diagnosis)))
 }
 
 fn done(watched: &Watched, completed: &Completed) -> Done {

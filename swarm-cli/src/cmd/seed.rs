@@ -88,7 +88,8 @@ async fn contents(plan: &SeedPlan, context: &mut Context) -> Result<Vec<ToServe>
         SeedContent::New { paths, torrent, write_to } => {
             let mut contents = Vec::new();
             for path in paths {
-                let made = make::torrent(context, path, torrent).await?;
+                let state_folder = plan.network.config.state_folder.as_deref();
+                let made = make::torrent(context, path, torrent, state_folder).await?;
                 if let Some(path) = write_to {
                     create::write(path, &made.metainfo, false)?;
                 }
@@ -270,6 +271,7 @@ impl<'a> Seed<'a> {
     }
 
     fn on_event(&mut self, at: usize, event: Event) -> Result<(), Failure> {
+        let now = self.context.clock.now();
         let Some(served) = self.torrents.get_mut(at) else { return Ok(()) };
         match event {
             Event::Torrent(TorrentEvent::PeerCompleted { id, .. }) => {
@@ -279,7 +281,7 @@ impl<'a> Seed<'a> {
             // Its metadata was ours to begin with.
             Event::Metadata(_) | Event::FileDone { .. } => Ok(()),
             Event::Failed(error) => Err(session_failure(error)),
-            event => match note_of(&served.watched, event) {
+            event => match note_of(&mut served.watched, now, event) {
                 Some(note) => self.context.view.note(&note),
                 None => Ok(()),
             },

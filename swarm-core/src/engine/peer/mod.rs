@@ -6,13 +6,14 @@
 //! way and sleeps when none goes. When the torrent's inbox is full it stops reading, and TCP
 //! passes that on to the peer.
 //!
-//! Not here: what a message means (`proto`), when to say something (`proto`).
+//! Not here: what a message means and when to say one (`proto`), how bytes leave (`send`).
 
 pub(crate) mod outbox;
 mod reader;
+mod send;
 mod writer;
 
-pub(crate) use outbox::{Outbox, OutgoingBlock};
+pub(crate) use outbox::{Outbox, Source};
 pub(crate) use reader::Incoming;
 
 use super::gate::Throttle;
@@ -20,9 +21,9 @@ use super::torrent::{Inbox, Mail};
 use crate::data::BlockPool;
 use crate::proto::PeerKey;
 use crate::proto::input::CloseReason;
-use crate::types::{BLOCK_SIZE, Span};
-use crate::wire::frame::PIECE_HEADER_LEN;
+use crate::types::Span;
 use reader::Reader;
+use send::Sender;
 use socket2::{SockRef, Socket};
 use std::future::{Future, poll_fn};
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -33,13 +34,8 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc::{OwnedPermit, error::TrySendError};
 use writer::Writer;
 
-/// Bytes one read may take: a whole block and a full scratch buffer.
-const READ_MAX: usize = BLOCK_SIZE as usize + reader::SCRATCH_MAX;
-/// Bytes of blocks one write may take.
-const WRITE_MAX: usize = (writer::GATHER / 2) * (BLOCK_SIZE as usize + PIECE_HEADER_LEN);
-
-/// Bytes of messages that make a pile worth a word when it is gone.
-const PILE: usize = 16 << 10;
+/// Bytes one read may take.
+const READ_MAX: usize = reader::READ_MAX;
 
 /// What one connection has for its torrent since the last time.
 #[derive(Debug, Default)]
@@ -50,6 +46,8 @@ pub(crate) struct Report {
     pub(crate) payload_bytes: u64,
     /// Blocks that went out.
     pub(crate) sent: Vec<Span>,
+    /// Blocks to be sent that are not in memory: a worker must read them.
+    pub(crate) cold: Vec<Span>,
     /// Blocks we promised and could not read.
     pub(crate) unread: Vec<Span>,
     /// Messages had piled up, and all of them went out.
@@ -83,11 +81,10 @@ struct Connection {
     inbox: Inbox,
     reader: Reader,
     writer: Writer,
+    sender: Sender,
     down: Throttle,
     up: Throttle,
     report: Report,
-    /// So many bytes of messages waited that the torrent is told when they are out.
-    piled_up: bool,
     permit: Option<Pin<Box<dyn Future<Output = Permit> + Send>>>,
 }
 
@@ -114,10 +111,10 @@ pub(crate) async fn run(parts: Parts) {
         inbox: inbox.clone(),
         reader: Reader::new(pool),
         writer: Writer::default(),
+        sender: Sender::default(),
         down,
         up,
         report: Report::default(),
-        piled_up: false,
         permit: None,
     };
     let why = poll_fn(|cx| connection.poll(cx)).await;
@@ -153,18 +150,23 @@ impl Connection {
 
     /// Takes what the torrent and the workers have queued.
     fn take_orders(&mut self, cx: &Context<'_>) -> Result<(), CloseReason> {
-        let Self { outbox, reader, writer, report, .. } = self;
+        let Self { outbox, reader, writer, sender, report, .. } = self;
         outbox.take(cx, |queue| {
             if let Some(why) = queue.close {
                 writer.push_control(&mut queue.control);
                 return Err(why);
             }
-            if let Some(pieces) = queue.piece_count {
-                reader.set_piece_count(pieces);
+            if let Some(source) = queue.source.take() {
+                reader.set_piece_count(source.geometry.piece_count());
+                sender.set_source(source);
             }
             reader.ask(std::mem::take(&mut queue.asked));
             writer.push_control(&mut queue.control);
-            writer.push_blocks(queue.blocks.drain(..));
+            sender.push_blocks(writer, queue.blocks.drain(..), report);
+            for (span, data) in queue.read.drain(..) {
+                writer.fill(span, data);
+            }
+            writer.drop_unread(&queue.unread)?;
             report.unread.append(&mut queue.unread);
             Ok(())
         })?;
@@ -172,43 +174,6 @@ impl Connection {
             return Err(CloseReason::Overloaded);
         }
         Ok(())
-    }
-
-    /// One write of as much as the limit allows.
-    fn write(&mut self, cx: &mut Context<'_>) -> Step {
-        let blocks = self.writer.blocks_len(WRITE_MAX);
-        if blocks == 0 && self.writer.control_len() == 0 {
-            return Ok(Turn::Wait);
-        }
-        if self.stream.poll_write_ready(cx).map_err(lost)?.is_pending() {
-            return Ok(Turn::Wait);
-        }
-        let granted = match blocks {
-            0 => 0,
-            blocks => match self.up.poll_take(cx, blocks) {
-                Poll::Ready(granted) => granted,
-                Poll::Pending => 0,
-            },
-        };
-        let gathered = self.writer.gather(granted);
-        let offered = gathered.len();
-        if offered == 0 {
-            return Ok(Turn::Wait);
-        }
-        let written = transfer(&self.stream, Interest::WRITABLE, offered, |mut socket| {
-            socket.write_vectored(gathered.parts())
-        });
-        let written = written.map_err(lost)?;
-        self.piled_up |= self.writer.control_len() >= PILE;
-        let payload = self.writer.advance(written, &mut self.report.sent);
-        if self.piled_up && self.writer.control_len() == 0 {
-            self.piled_up = false;
-            self.report.flushed = true;
-        }
-        self.up.give_back(granted.saturating_sub(payload));
-        let full =
-            written < offered && self.stream.poll_write_ready(cx).map_err(lost)?.is_pending();
-        Ok(if full { Turn::Wait } else { Turn::Again })
     }
 
     /// What the socket takes at once of the messages that are left; a block that was begun
@@ -286,6 +251,7 @@ impl Report {
         self.items.is_empty()
             && self.payload_bytes == 0
             && self.sent.is_empty()
+            && self.cold.is_empty()
             && self.unread.is_empty()
             && !self.flushed
     }

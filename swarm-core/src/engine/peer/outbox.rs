@@ -1,7 +1,7 @@
 //! What a torrent and the workers have for one peer, until its task takes it.
 //!
-//! The torrent appends encoded messages, workers append blocks they have read; the peer's
-//! task takes everything at once. Nobody waits for anybody: a peer that does not read makes
+//! The torrent appends encoded messages and names of blocks to send, workers append blocks they
+//! have read; the peer's task takes everything at once. Nobody waits for anybody: a peer that does not read makes
 //! its own queue long, and when the control part passes [`CONTROL_MAX`] the connection is
 //! closed. The payload part is bounded by what the core lets a peer have under way.
 //!
@@ -10,7 +10,9 @@
 //! Not here: what goes out first (`writer`).
 
 use crate::data::BlockBuf;
+use crate::geometry::Geometry;
 use crate::proto::input::CloseReason;
+use crate::storage::Storage;
 use crate::types::Span;
 use bytes::BytesMut;
 use futures::task::AtomicWaker;
@@ -39,23 +41,23 @@ pub(crate) struct Queue {
     pub(crate) control: BytesMut,
     /// Blocks asked of the peer by those messages: so many may come back.
     pub(crate) asked: u64,
-    /// Blocks to send.
-    pub(crate) blocks: Vec<OutgoingBlock>,
+    /// Blocks to send, in this order.
+    pub(crate) blocks: Vec<Span>,
+    /// Those of them that had to be read by a worker, in any order.
+    pub(crate) read: Vec<(Span, BlockBuf)>,
     /// Blocks we promised and cannot read.
     pub(crate) unread: Vec<Span>,
-    /// Pieces of the torrent, once known: bounds what the peer may send.
-    pub(crate) piece_count: Option<u32>,
+    /// What the torrent consists of, once known.
+    pub(crate) source: Option<Source>,
     /// End the connection.
     pub(crate) close: Option<CloseReason>,
 }
 
-/// A block on its way out.
-#[derive(Debug)]
-pub(crate) struct OutgoingBlock {
-    /// Which.
-    pub(crate) span: Span,
-    /// Its bytes.
-    pub(crate) data: BlockBuf,
+/// Where the blocks of a torrent lie.
+#[derive(Clone, Debug)]
+pub(crate) struct Source {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) geometry: Geometry,
 }
 
 /// The queue is full: the peer does not read what we send.
@@ -85,8 +87,14 @@ impl Outbox {
     }
 
     /// Queues blocks, in the order they are to be sent.
-    pub(crate) fn post_blocks(&self, blocks: impl IntoIterator<Item = OutgoingBlock>) {
-        self.lock().blocks.extend(blocks);
+    pub(crate) fn post_blocks(&self, blocks: &[Span]) {
+        self.lock().blocks.extend_from_slice(blocks);
+        self.inner.taker.wake();
+    }
+
+    /// Brings blocks that the connection has asked to be read.
+    pub(crate) fn post_read(&self, read: impl IntoIterator<Item = (Span, BlockBuf)>) {
+        self.lock().read.extend(read);
         self.inner.taker.wake();
     }
 
@@ -96,9 +104,9 @@ impl Outbox {
         self.inner.taker.wake();
     }
 
-    /// Says how many pieces the torrent has.
-    pub(crate) fn set_piece_count(&self, pieces: u32) {
-        self.lock().piece_count = Some(pieces);
+    /// Says what the torrent consists of: bounds what the peer may send, and is what it is sent.
+    pub(crate) fn set_source(&self, source: Source) {
+        self.lock().source = Some(source);
         self.inner.taker.wake();
     }
 

@@ -4,6 +4,8 @@ use super::*;
 use crate::engine::clock::Clock;
 use crate::engine::gate::Gate;
 use crate::engine::tasks::Tasks;
+use crate::geometry::Geometry;
+use crate::storage::MemStorage;
 use crate::types::PieceIndex;
 use crate::wire::Message;
 use bytes::BytesMut;
@@ -92,14 +94,19 @@ async fn nothing_is_lost_or_stuck_when_the_torrent_is_slow() {
 #[tokio::test]
 async fn blocks_go_out_after_messages_and_are_reported() {
     let mut world = world().await;
+    let storage = Arc::new(MemStorage::holding(vec![7; 4000]));
+    world.outbox.set_source(Source { storage, geometry: Geometry::new(1000, 4000).unwrap() });
     let span = Span { piece: PieceIndex::new(3), begin: 0, length: 1000 };
+    world.outbox.post_blocks(&[span]);
+    let Mail::Report { report, .. } = world.next().await else { panic!("open") };
+    assert_eq!(report.cold, [span], "this storage has no files");
     let mut data = world.pool.take();
     data.as_mut().fill(7);
     data.set_len(1000);
     let mut control = BytesMut::new();
     have(9).encode(&mut control);
     world.outbox.post(&mut control, 0).unwrap();
-    world.outbox.post_blocks([OutgoingBlock { span, data }]);
+    world.outbox.post_read([(span, data)]);
     let mut due = BytesMut::new();
     have(9).encode(&mut due);
     Message::Piece(span).encode(&mut due);

@@ -1,19 +1,25 @@
 //! What goes out on one connection next, without a socket.
 //!
-//! A block once begun is finished; then every control message; then more blocks. So requests
-//! and haves never wait behind a queue of payload. One write gathers up to [`GATHER`] parts.
+//! A block once begun is finished; then every control message; then more blocks, in the order
+//! they were asked for. So requests and haves never wait behind a queue of payload. A block is
+//! in one of three places ([`Body`]): in the storage, with a worker that reads it, or here. One
+//! write gathers up to [`GATHER`] parts of what is here; what is in the storage leaves by itself.
 //!
-//! Not here: how much may be sent (`gate`), what is sent (`proto`).
+//! Not here: how much may be sent (`gate`), what is sent (`proto`), how (`send`).
 
-use super::outbox::OutgoingBlock;
+use crate::data::BlockBuf;
+use crate::proto::input::CloseReason;
 use crate::types::Span;
 use crate::wire::frame::{PIECE_HEADER_LEN, piece_header};
 use bytes::{Buf as _, BytesMut};
 use std::collections::VecDeque;
 use std::io::IoSlice;
+use std::ops::Range;
 
 /// Parts of one gathered write: 32 blocks with their headers, 512 KiB.
 pub(crate) const GATHER: usize = 64;
+/// Blocks looked for in memory at once: 128 KiB.
+pub(crate) const STORED_RUN_MAX: usize = 8;
 
 /// The unsent part of one connection's stream.
 #[derive(Debug, Default)]
@@ -22,12 +28,40 @@ pub(crate) struct Writer {
     blocks: VecDeque<Framed>,
     /// Bytes of the first block's frame that are sent.
     begun: usize,
+    /// Blocks that a worker reads.
+    awaited: usize,
 }
 
 #[derive(Debug)]
 struct Framed {
     header: [u8; PIECE_HEADER_LEN],
-    block: OutgoingBlock,
+    span: Span,
+    /// Where in the torrent the block begins.
+    offset: u64,
+    body: Body,
+}
+
+/// Where the bytes of a block are.
+#[derive(Debug)]
+enum Body {
+    /// In the storage; nobody has looked yet.
+    Stored,
+    /// A worker reads them.
+    Awaited,
+    /// Here.
+    Read(BlockBuf),
+}
+
+/// The first block, when it is in the storage and may go now.
+#[derive(Clone, Debug)]
+pub(crate) struct Stored {
+    /// Which block.
+    pub(crate) span: Span,
+    header: [u8; PIECE_HEADER_LEN],
+    /// Bytes of the header that are sent.
+    begun: usize,
+    /// The unsent part of its bytes, by offset in the torrent.
+    pub(crate) payload: Range<u64>,
 }
 
 /// What one write may consist of.
@@ -50,10 +84,57 @@ impl Writer {
         }
     }
 
-    /// Takes over blocks.
-    pub(crate) fn push_blocks(&mut self, blocks: impl IntoIterator<Item = OutgoingBlock>) {
-        let framed = |block: OutgoingBlock| Framed { header: piece_header(block.span), block };
-        self.blocks.extend(blocks.into_iter().map(framed));
+    /// Takes over blocks with their offset in the torrent.
+    pub(crate) fn push_blocks(&mut self, blocks: impl IntoIterator<Item = (Span, u64)>) {
+        self.blocks.extend(blocks.into_iter().map(|(span, offset)| Framed {
+            header: piece_header(span),
+            span,
+            offset,
+            body: Body::Stored,
+        }));
+    }
+
+    /// Whether a worker has been asked for a block that is not here yet.
+    pub(crate) const fn is_awaiting(&self) -> bool {
+        self.awaited > 0
+    }
+
+    /// Counts every block that is in the storage as asked of the workers; appends them to `cold`.
+    pub(crate) fn await_all(&mut self, cold: &mut Vec<Span>) {
+        for framed in &mut self.blocks {
+            if matches!(framed.body, Body::Stored) {
+                framed.body = Body::Awaited;
+                self.awaited += 1;
+                cold.push(framed.span);
+            }
+        }
+    }
+
+    /// Takes in what a worker has read.
+    pub(crate) fn fill(&mut self, span: Span, data: BlockBuf) {
+        debug_assert_eq!(data.len(), span.length as usize, "a block is read whole");
+        let awaits = |framed: &&mut Framed| framed.is_awaited(span);
+        if let Some(framed) = self.blocks.iter_mut().find(awaits) {
+            framed.body = Body::Read(data);
+            self.awaited -= 1;
+        }
+    }
+
+    /// Forgets blocks that no worker can read.
+    ///
+    /// # Errors
+    /// When one of them is begun: its frame cannot be finished.
+    pub(crate) fn drop_unread(&mut self, spans: &[Span]) -> Result<(), CloseReason> {
+        for span in spans {
+            let at = self.blocks.iter().position(|framed| framed.is_awaited(*span));
+            match at {
+                None => continue,
+                Some(0) if self.begun > 0 => return Err(CloseReason::Lost),
+                Some(at) => self.blocks.remove(at),
+            };
+            self.awaited -= 1;
+        }
+        Ok(())
     }
 
     /// Control bytes that wait.
@@ -61,11 +142,11 @@ impl Writer {
         self.control.len()
     }
 
-    /// Bytes of blocks that wait, headers included, but counted only up to `most`.
+    /// Bytes of blocks that could go now, headers included, but counted only up to `most`.
     pub(crate) fn blocks_len(&self, most: usize) -> usize {
         let mut len = 0;
         for framed in &self.blocks {
-            if len >= most + self.begun {
+            if len >= most + self.begun || matches!(framed.body, Body::Awaited) {
                 break;
             }
             len += framed.len();
@@ -73,7 +154,33 @@ impl Writer {
         len.saturating_sub(self.begun).min(most)
     }
 
-    /// The next write, with at most `payload_max` bytes of blocks in it.
+    /// The first block, when it is in the storage and no message goes before it.
+    pub(crate) fn stored(&self) -> Option<Stored> {
+        let first = self.blocks.front().filter(|first| matches!(first.body, Body::Stored))?;
+        if self.begun == 0 && !self.control.is_empty() {
+            return None;
+        }
+        let sent = self.begun.saturating_sub(first.header.len());
+        let payload = first.offset + u64::try_from(sent).unwrap_or(u64::MAX)..first.end();
+        Some(Stored { span: first.span, header: first.header, begun: self.begun, payload })
+    }
+
+    /// The unsent bytes of the first stored block and of those that lie behind it in the
+    /// storage as in the queue, by offset in the torrent.
+    pub(crate) fn stored_run(&self) -> Option<Range<u64>> {
+        let mut run = self.stored()?.payload;
+        // A message cuts in as soon as the block that is begun is through.
+        let count = if self.control.is_empty() { STORED_RUN_MAX } else { 1 };
+        for next in self.blocks.iter().take(count).skip(1) {
+            if !matches!(next.body, Body::Stored) || next.offset != run.end {
+                break;
+            }
+            run.end = next.end();
+        }
+        Some(run)
+    }
+
+    /// The next write of what is here, with at most `payload_max` bytes of blocks in it.
     pub(crate) fn gather(&self, payload_max: usize) -> Gathered<'_> {
         let mut out = Gathered { parts: [IoSlice::new(&[]); GATHER], count: 0, bytes: 0 };
         let mut room = payload_max;
@@ -81,7 +188,8 @@ impl Writer {
         if self.begun > 0
             && let Some(first) = blocks.next()
         {
-            room = out.push_block(first, self.begun, room);
+            let Body::Read(data) = &first.body else { return out };
+            room = out.push_block(first, data, self.begun, room);
             if room == 0 && !out.ends(first, self.begun) {
                 // The block cannot be finished in this write, and nothing may cut into it.
                 return out;
@@ -89,16 +197,17 @@ impl Writer {
         }
         out.push(&self.control);
         for framed in blocks {
+            let Body::Read(data) = &framed.body else { break };
             if room == 0 || out.count + 2 > GATHER {
                 break;
             }
-            room = out.push_block(framed, 0, room);
+            room = out.push_block(framed, data, 0, room);
         }
         out
     }
 
-    /// Takes in that the first `count` bytes of [`Self::gather`] are sent; appends the blocks
-    /// they completed to `sent`. Gives how many of them were bytes of blocks.
+    /// Takes in that the first `count` bytes of [`Self::gather`], or of the frame of
+    /// [`Self::stored`], are sent; appends the blocks they completed to `sent`. Gives how many of them were bytes of blocks.
     pub(crate) fn advance(&mut self, count: usize, sent: &mut Vec<Span>) -> usize {
         let mut left = count;
         let mut payload = 0;
@@ -122,7 +231,7 @@ impl Writer {
         *left -= taken;
         self.begun += taken;
         if self.begun == first.len() {
-            sent.push(first.block.span);
+            sent.push(first.span);
             self.begun = 0;
             self.blocks.pop_front();
         }
@@ -132,7 +241,22 @@ impl Writer {
 
 impl Framed {
     fn len(&self) -> usize {
-        self.header.len() + self.block.data.as_ref().len()
+        self.header.len() + self.span.length as usize
+    }
+
+    fn end(&self) -> u64 {
+        self.offset + u64::from(self.span.length)
+    }
+
+    fn is_awaited(&self, span: Span) -> bool {
+        self.span == span && matches!(self.body, Body::Awaited)
+    }
+}
+
+impl Stored {
+    /// The unsent part of its header.
+    pub(crate) fn header(&self) -> &[u8] {
+        self.header.get(self.begun..).unwrap_or_default()
     }
 }
 
@@ -159,19 +283,23 @@ impl<'a> Gathered<'a> {
     }
 
     /// Appends a block from `skip` on, at most `room` bytes; gives the room left.
-    fn push_block(&mut self, framed: &'a Framed, skip: usize, room: usize) -> usize {
-        let before = self.bytes;
-        for part in [framed.header.as_slice(), framed.block.data.as_ref()] {
-            let passed = if std::ptr::eq(part.as_ptr(), framed.header.as_ptr()) {
-                skip
-            } else {
-                skip.saturating_sub(framed.header.len())
-            };
+    fn push_block(
+        &mut self,
+        framed: &'a Framed,
+        data: &'a [u8],
+        skip: usize,
+        room: usize,
+    ) -> usize {
+        let header = framed.header.as_slice();
+        let in_header = skip.min(header.len());
+        let mut left = room;
+        for (part, passed) in [(header, in_header), (data, skip - in_header)] {
             let part = part.get(passed..).unwrap_or_default();
-            let left = room - (self.bytes - before);
-            self.push(part.get(..left.min(part.len())).unwrap_or_default());
+            let part = part.get(..left.min(part.len())).unwrap_or_default();
+            self.push(part);
+            left -= part.len();
         }
-        room - (self.bytes - before)
+        left
     }
 
     /// Whether what is gathered so far reaches the end of this one block.

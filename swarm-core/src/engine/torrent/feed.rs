@@ -33,11 +33,13 @@ impl TorrentTask {
     }
 
     fn on_report(&mut self, now: Moment, peer: PeerKey, report: Report) {
-        let Report { items, payload_bytes, sent, unread, flushed } = report;
+        let Report { items, payload_bytes, sent, cold, unread, flushed } = report;
+        self.reads.extend(cold.into_iter().map(|span| (peer, span)));
         for span in sent {
             self.feed_from(now, peer, Input::Sent { peer, span });
         }
         for span in unread {
+            self.on_unread(now, span.piece);
             self.feed_from(now, peer, Input::ServeFailed { peer, span });
         }
         if flushed {
@@ -67,8 +69,10 @@ impl TorrentTask {
         if !self.links.contains_key(&peer) {
             return;
         }
-        if self.core.receive(now, peer, span) == Disposition::Keep {
-            self.keep(span, block);
+        match self.core.receive(now, peer, span) {
+            Disposition::Keep => self.keep(span, block),
+            Disposition::WriteThrough => self.keep_through(span, block),
+            Disposition::Drop => drop(block),
         }
         self.drain(now);
     }
@@ -90,7 +94,7 @@ impl TorrentTask {
         self.next_peer = self.next_peer.wrapping_add(1);
         let outbox = Outbox::default();
         if let Some(content) = &self.content {
-            outbox.set_piece_count(content.geometry.piece_count());
+            outbox.set_source(content.source());
         }
         let link = Link { outbox: outbox.clone(), control: BytesMut::new(), asked: 0 };
         self.links.insert(key, link);
@@ -114,6 +118,7 @@ impl TorrentTask {
     pub(super) fn on_orders(&mut self, now: Moment, orders: Orders) {
         let Orders { pause, peers, selection, capacity_bytes, stop } = orders;
         if let Some(bytes) = capacity_bytes {
+            self.batch.set_budget(bytes);
             self.feed(now, Input::Capacity { bytes });
         }
         if !peers.is_empty() {

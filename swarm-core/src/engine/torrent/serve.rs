@@ -1,15 +1,19 @@
-//! Blocks to peers: read by workers in long runs, handed to the connection by the worker.
+//! Blocks to peers: named to the connection, and read by workers when it asks for that.
 //!
-//! Requests come in order, so the blocks of one turn mostly lie end to end; such a run costs
-//! one job and one read. What has been read does not pass the torrent's task again.
+//! A connection sends what is in memory straight from the file. What is not it reports back,
+//! and such blocks are read in long runs: requests come in order, so they mostly lie end to
+//! end, and a run costs one job and one read. What has been read goes to the connection and
+//! does not pass the torrent's task again.
 //!
-//! Not here: which requests are served, and how much may be under way (`proto`).
+//! Not here: which requests are served, and how much may be under way (`proto`), what is in
+//! memory (`storage`), sending (`peer`).
 
 use super::TorrentTask;
+use super::content::Content;
 use crate::data::BlockBuf;
 use crate::data::jobs::ReadBlocks;
 use crate::data::workers::JobPanicked;
-use crate::engine::peer::{Outbox, OutgoingBlock};
+use crate::engine::peer::{Outbox, Source};
 use crate::proto::PeerKey;
 use crate::storage::StorageError;
 use crate::types::Span;
@@ -24,15 +28,35 @@ struct Run {
     spans: Vec<Span>,
 }
 
+impl Content {
+    /// What connections send from.
+    pub(super) fn source(&self) -> Source {
+        Source { storage: self.storage.clone(), geometry: self.geometry }
+    }
+}
+
 impl TorrentTask {
-    /// Puts the reads for what this turn decided to serve in line.
-    pub(super) fn line_up_serves(&mut self) {
-        let mut serves = std::mem::take(&mut self.serves);
-        for run in runs(serves.drain(..)) {
+    /// Names the blocks that this turn decided to serve to their connections.
+    pub(super) fn post_serves(&mut self) {
+        let mut spans = Vec::new();
+        for of_peer in self.serves.chunk_by(|(one, _), (next, _)| one == next) {
+            let Some((peer, _)) = of_peer.first() else { continue };
+            let Some(link) = self.links.get(peer) else { continue };
+            spans.clear();
+            spans.extend(of_peer.iter().map(|(_, span)| *span));
+            link.outbox.post_blocks(&spans);
+        }
+        self.serves.clear();
+    }
+
+    /// Puts the reads that connections asked for in this turn in line.
+    pub(super) fn line_up_reads(&mut self) {
+        let mut reads = std::mem::take(&mut self.reads);
+        for run in runs(reads.drain(..)) {
             self.line_up_run(run);
         }
         // Keeps its capacity for the next turn.
-        self.serves = serves;
+        self.reads = reads;
     }
 
     fn line_up_run(&mut self, run: Run) {
@@ -59,8 +83,7 @@ fn deliver(
 ) {
     match blocks {
         Ok(Ok(blocks)) => {
-            let each = spans.into_iter().zip(blocks);
-            outbox.post_blocks(each.map(|(span, data)| OutgoingBlock { span, data }));
+            outbox.post_read(spans.into_iter().zip(blocks));
         }
         Ok(Err(error)) => {
             tracing::warn!(%error, "a piece we have cannot be read");
@@ -71,9 +94,9 @@ fn deliver(
 }
 
 /// Cuts blocks into runs of one peer that lie end to end, in the order they came.
-fn runs(serves: impl Iterator<Item = (PeerKey, Span)>) -> Vec<Run> {
+fn runs(reads: impl Iterator<Item = (PeerKey, Span)>) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
-    for (peer, span) in serves {
+    for (peer, span) in reads {
         match runs.last_mut() {
             Some(run) if run.peer == peer && run.goes_on_with(span) => run.spans.push(span),
             _ => runs.push(Run { peer, spans: vec![span] }),
@@ -100,26 +123,26 @@ mod tests {
         Span { piece: PieceIndex::new(piece), begin: block * 16_384, length: 16_384 }
     }
 
-    fn lengths(serves: Vec<(u32, Span)>) -> Vec<(u32, usize)> {
-        let serves = serves.into_iter().map(|(peer, span)| (PeerKey(peer), span));
-        runs(serves).into_iter().map(|run| (run.peer.0, run.spans.len())).collect()
+    fn lengths(reads: Vec<(u32, Span)>) -> Vec<(u32, usize)> {
+        let reads = reads.into_iter().map(|(peer, span)| (PeerKey(peer), span));
+        runs(reads).into_iter().map(|run| (run.peer.0, run.spans.len())).collect()
     }
 
     #[test]
     fn blocks_end_to_end_are_one_read_up_to_a_quarter_mebibyte() {
-        let serves = (0..20).map(|block| (1, span(0, block))).collect();
-        assert_eq!(lengths(serves), [(1, 16), (1, 4)]);
+        let reads = (0..20).map(|block| (1, span(0, block))).collect();
+        assert_eq!(lengths(reads), [(1, 16), (1, 4)]);
     }
 
     #[test]
     fn another_peer_a_gap_and_another_piece_begin_a_new_read() {
-        let serves = vec![
+        let reads = vec![
             (1, span(0, 0)),
             (2, span(0, 1)),
             (2, span(0, 3)),
             (2, span(1, 0)),
             (2, span(1, 1)),
         ];
-        assert_eq!(lengths(serves), [(1, 1), (2, 1), (2, 1), (2, 2)]);
+        assert_eq!(lengths(reads), [(1, 1), (2, 1), (2, 1), (2, 2)]);
     }
 }

@@ -87,6 +87,9 @@ impl Torrent {
                     return;
                 }
                 content.picker.peer_gained(piece);
+                if let Some(first) = &mut self.first {
+                    first.gained(key, piece);
+                }
                 let is_all = have.is_all();
                 let (addr, id) = (peer.addr, peer.id);
                 if content.picker.is_missing(piece) {
@@ -96,6 +99,7 @@ impl Torrent {
                     self.emit(Event::PeerCompleted { addr, id });
                     self.drop_redundant(now);
                 }
+                self.lead(now);
             }
             _ => self.disconnect(now, key, CloseReason::Misbehaved),
         }

@@ -2,6 +2,7 @@
 //!
 //! A transfer holds its own reference, so that closing a file here never disturbs it.
 
+use super::residency::Residency;
 use std::fs::File;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -36,6 +37,7 @@ struct Handle {
     key: Key,
     access: Access,
     file: Arc<File>,
+    residency: Residency,
 }
 
 impl Handles {
@@ -46,18 +48,29 @@ impl Handles {
         access: Access,
         open: impl FnOnce() -> io::Result<File>,
     ) -> io::Result<Arc<File>> {
-        if let Some(file) = self.find(key, access) {
+        if let Some((file, _)) = self.find(key, access) {
             return Ok(file);
         }
         // Opened outside of the lock. Two threads may open one file: the later handle stays.
         let file = Arc::new(open()?);
+        let residency = Residency::of(&file);
         let mut handles = self.lock();
         handles.retain(|handle| handle.key != key);
         if handles.len() >= OPEN_FILES_MAX {
             handles.remove(0);
         }
-        handles.push(Handle { key, access, file: Arc::clone(&file) });
+        handles.push(Handle { key, access, file: Arc::clone(&file), residency });
         Ok(file)
+    }
+
+    /// Closes one file: whoever needs it next opens it anew.
+    pub(super) fn forget(&self, key: Key) {
+        self.lock().retain(|handle| handle.key != key);
+    }
+
+    /// The file when it is open already, and how to tell what of it is in memory.
+    pub(super) fn opened(&self, key: Key) -> Option<(Arc<File>, Residency)> {
+        self.find(key, Access::Read)
     }
 
     /// Closes everything.
@@ -65,14 +78,14 @@ impl Handles {
         self.lock().clear();
     }
 
-    fn find(&self, key: Key, access: Access) -> Option<Arc<File>> {
+    fn find(&self, key: Key, access: Access) -> Option<(Arc<File>, Residency)> {
         let mut handles = self.lock();
         let at = handles.iter().rposition(|open| open.key == key && open.access >= access)?;
         if at + 1 < handles.len() {
             let handle = handles.remove(at);
             handles.push(handle);
         }
-        handles.last().map(|handle| Arc::clone(&handle.file))
+        handles.last().map(|handle| (Arc::clone(&handle.file), handle.residency))
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Handle>> {
