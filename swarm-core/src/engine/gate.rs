@@ -8,6 +8,7 @@
 //! Not here: the arithmetic of a rate (`proto::limits`), what is counted (`peer`).
 
 use super::clock::Clock;
+use crate::types::Moment;
 use crate::proto::limits::TokenBucket;
 use std::collections::VecDeque;
 use std::num::NonZeroU64;
@@ -148,6 +149,12 @@ impl Throttle {
     /// A way through a torrent's gate, then the session's.
     pub(crate) fn new(torrent: Arc<Gate>, session: Arc<Gate>) -> Self {
         Self { gates: [torrent, session], stage: 0, passed: 0, ticket: None, sleep: None }
+    }
+
+    /// What time it is.
+    pub(crate) fn now(&self) -> Moment {
+        let [gate, _] = &self.gates;
+        gate.clock.now()
     }
 
     /// Gives how many bytes may move now, at least 1 and at most `want`. What is not used
