@@ -8,6 +8,7 @@
 //!
 //! Not here: what a message means and when to say one (`proto`), how bytes leave (`send`).
 
+mod backlog;
 pub(crate) mod outbox;
 mod reader;
 mod send;
@@ -22,6 +23,7 @@ use crate::data::BlockPool;
 use crate::proto::PeerKey;
 use crate::proto::input::CloseReason;
 use crate::types::Span;
+use backlog::Backlog;
 use reader::Reader;
 use send::Sender;
 use socket2::{SockRef, Socket};
@@ -82,6 +84,7 @@ struct Connection {
     reader: Reader,
     writer: Writer,
     sender: Sender,
+    backlog: Backlog,
     down: Throttle,
     up: Throttle,
     report: Report,
@@ -104,6 +107,7 @@ type Step = Result<Turn, CloseReason>;
 /// Drives one connection to its end and reports why it ended.
 pub(crate) async fn run(parts: Parts) {
     let Parts { key, stream, outbox, inbox, pool, down, up } = parts;
+    let backlog = Backlog::new(up.now(), &stream);
     let mut connection = Connection {
         key,
         stream,
@@ -112,6 +116,7 @@ pub(crate) async fn run(parts: Parts) {
         reader: Reader::new(pool),
         writer: Writer::default(),
         sender: Sender::default(),
+        backlog,
         down,
         up,
         report: Report::default(),

@@ -118,6 +118,9 @@ impl Connection {
             _ => self.send_gathered(granted)?,
         };
         self.up.give_back(granted.saturating_sub(payload));
+        if payload > 0 {
+            self.backlog.sent(self.up.now(), payload, &self.stream);
+        }
         match outcome {
             Outcome::Nothing => Ok(Turn::Wait),
             Outcome::Gone | Outcome::Cold => Ok(Turn::Again),

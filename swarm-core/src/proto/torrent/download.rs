@@ -72,7 +72,13 @@ impl Torrent {
         if self.phase != Phase::Downloading || !download.interested {
             return;
         }
-        let room = download.pipeline.room();
+        let mut room = download.pipeline.room();
+        if peer.upload.standing == Standing::Mate && download.assigned.is_none() {
+            let piece = content.geometry.blocks_per_piece().min(64) as usize;
+            let ahead = download.meter.rate(now) / 2 / u64::from(crate::types::BLOCK_SIZE);
+            let cap = piece.max(usize::try_from(ahead).unwrap_or(usize::MAX)).max(4);
+            room = room.min(cap.saturating_sub(download.pipeline.owed()));
+        }
         let Holdings::Known(have) = &peer.have else { return };
         if room == 0 || (download.choked && download.allowed.is_empty()) {
             return;
