@@ -265,7 +265,8 @@ async fn a_message_comes_between_two_blocks_while_the_socket_is_full_of_files() 
     let due = due(BLOCKS);
     came.extend(world.receive(due.len() + have.len() - came.len()).await.0);
     let frame = BLOCK as usize + PIECE_HEADER_LEN;
-    let cut = came.chunks(frame).position(|chunk| chunk.starts_with(&have)).expect("a have") * frame;
+    let cut =
+        came.chunks(frame).position(|chunk| chunk.starts_with(&have)).expect("a have") * frame;
     assert!(cut < due.len() - frame, "before the last block");
     assert!(came[..cut] == due[..cut] && came[cut + have.len()..] == due[cut..]);
 }
