@@ -5,7 +5,7 @@
 //! floor fetch ADDRESS:PORT FILE PIECE_LENGTH
 //! ```
 //!
-//! `seed` hands the file to whoever connects, with `sendfile` from the page cache to the socket.
+//! `seed` hands the file to all who connect, at once, with `sendfile` from the page cache to the socket.
 //! `fetch` receives into buffers of one piece, writes each with `pwrite`, and hashes it on a second
 //! thread meanwhile. No client that keeps BitTorrent's promises can do less, so `tests/bench`
 //! gives our figures as a ratio against it.
@@ -47,14 +47,21 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Serves one connection after the other, until it is killed.
+/// Serves every connection on a thread of its own, until it is killed.
 fn seed(file: &File, listener: &TcpListener) -> io::Result<()> {
-    for stream in listener.incoming() {
-        let stream = stream?;
-        let mut offset = 0;
-        while rustix::fs::sendfile(&stream, file, Some(&mut offset), SENDFILE_BYTES)? > 0 {}
-    }
-    Ok(())
+    thread::scope(|scope| {
+        for stream in listener.incoming() {
+            let stream = stream?;
+            scope.spawn(move || {
+                let mut offset = 0;
+                // The end of the file, or a receiver that has gone.
+                while rustix::fs::sendfile(&stream, file, Some(&mut offset), SENDFILE_BYTES)
+                    .is_ok_and(|sent| sent > 0)
+                {}
+            });
+        }
+        Ok(())
+    })
 }
 
 /// Takes what comes until the other end closes.

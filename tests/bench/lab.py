@@ -86,19 +86,42 @@ def content(path, mib):
             file.write(os.urandom(MIB))
 
 
+def parts(folder, count, mib):
+    """A folder of so many files that together have `mib`: `0.bin`, `1.bin` and so on."""
+    os.makedirs(folder)
+    for number in range(count):
+        content(os.path.join(folder, f"{number}.bin"), mib // count)
+
+
 def torrent(path, source, piece_length, tracker):
-    """Writes a v1 torrent of one file, made by none of the programs measured; returns its info hash."""
-    hashes = []
-    with open(source, "rb") as file:
-        while piece := file.read(piece_length):
-            hashes.append(hashlib.sha1(piece).digest())
+    """Writes a v1 torrent of a file or a folder of files, made by none of the programs measured; returns its
+    info hash. The files of a folder must end where a piece does."""
+    names = sorted(os.listdir(source)) if os.path.isdir(source) else []
+    hashes, files = [], b""
+    for each in [os.path.join(source, name) for name in names] or [source]:
+        with open(each, "rb") as file:
+            while piece := file.read(piece_length):
+                hashes.append(hashlib.sha1(piece).digest())
+        own = os.path.basename(each).encode()
+        files += b"d6:lengthi%de4:pathl%d:%bee" % (os.path.getsize(each), len(own), own)
     name = os.path.basename(source).encode()
-    length = os.path.getsize(source)
-    info = b"d6:lengthi%de4:name%d:%b12:piece lengthi%de" % (length, len(name), name, piece_length)
+    what = b"5:filesl%be" % files if names else b"6:lengthi%de" % os.path.getsize(source)
+    info = b"d%b4:name%d:%b12:piece lengthi%de" % (what, len(name), name, piece_length)
     info += b"6:pieces%d:%be" % (20 * len(hashes), b"".join(hashes))
     with open(path, "wb") as file:
         file.write(b"d8:announce%d:%b4:info%be" % (len(tracker), tracker.encode(), info))
     return hashlib.sha1(info).hexdigest()
+
+
+def room_for(place, mib):
+    """Ends the benchmark unless so much fits in `place`, and in memory if that is where it lies."""
+    free = shutil.disk_usage(place).free // MIB
+    if place.startswith("/dev/shm"):
+        with open("/proc/meminfo", encoding="ascii") as file:
+            lines = dict(line.split(":", 1) for line in file)
+        free = min(free, int(lines["MemAvailable"].split()[0]) // 1024 - 1024)
+    if free < mib:
+        sys.exit(f"{mib} MiB do not fit in {place}, which has {free}")
 
 
 class Process:
@@ -215,7 +238,9 @@ def wait_quiet(process, timeout=120):
 
 
 def same(left, right):
-    """Whether two files hold the same bytes."""
+    """Whether two files, or the files of two folders, hold the same bytes."""
+    if os.path.isdir(left):
+        return all(same(os.path.join(left, name), os.path.join(right, name)) for name in os.listdir(left))
     return subprocess.run(["cmp", "-s", left, right], check=False).returncode == 0
 
 

@@ -6,11 +6,11 @@ local discovery nor port mapping. Beyond that each runs with its defaults: what 
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import lab
 
-LIBTORRENT = os.path.join(lab.ROOT, "tests/interop/lt_client.py")
+LIBTORRENT = os.path.join(lab.ROOT, "tests/bench/lt_peer.py")
 RQBIT = ["rqbit", "-v", "error", "--disable-dht", "--disable-dht-persistence", "--disable-lsd"]
 RQBIT += ["--disable-upnp-port-forward", "--ipv4-only"]
 ARIA2 = ["aria2c", "--quiet", "--enable-dht=false", "--enable-dht6=false", "--bt-enable-lpd=false"]
@@ -23,14 +23,17 @@ class Job:
     """What one client is to do."""
 
     torrent: str
+    #: The original: a file, or a folder of files.
     content: str
     piece_length: int
     address: str
     port: int
-    #: Where a fetcher puts the file; a seed has it beside `content`.
+    #: Where a fetcher or a partial seed has its files; a whole seed has them beside `content`.
     folder: str = ""
-    #: `address:port` of the seed, for a fetcher that is told of it.
-    peer: str = ""
+    #: `address:port` of the seeds, for a fetcher that is told of them.
+    peers: list = field(default_factory=list)
+    #: Number of the one file that a partial seed has, and more than which it does not want.
+    only: int | None = None
     #: Whether peers find each other through the torrent's tracker.
     tracker: bool = False
     #: A fetcher that goes on serving when it has everything.
@@ -43,12 +46,16 @@ class Job:
         return f"{self.address}:{self.port}"
 
     @property
+    def name(self):
+        return os.path.basename(self.content)
+
+    @property
     def target(self):
-        """The file that a fetcher leaves."""
-        return os.path.join(self.folder, os.path.basename(self.content))
+        """What a fetcher leaves, and where a partial seed has its file."""
+        return os.path.join(self.folder, self.name)
 
     def written(self):
-        """The file that it writes meanwhile, which may have a name of its own; None before there is one."""
+        """The file that a fetcher writes meanwhile, which may have a name of its own; None before there is one."""
         for path in (self.target, self.target + ".part"):
             if os.path.exists(path):
                 return path
@@ -60,6 +67,8 @@ class Peer:
     needs_tracker = False
     #: Hashes its content before it serves it.
     hashes_first = True
+    #: Can serve a part of the content.
+    can_be_partial = True
     #: Printed by a fetcher that has everything but does not end by itself.
     done_word = None
 
@@ -69,16 +78,18 @@ class Peer:
 
 class Swarm(Peer):
     def seed(self, job):
+        if job.only is not None:
+            return self.fetch(job, "--only", str(job.only + 1), "--seed")
         silent = [] if job.tracker else ["--no-tracker"]
         command = [self.options.swarm, "seed", *SWARM, *silent, "--listen", job.endpoint]
         return [*command, "--torrent", job.torrent, job.content]
 
-    def fetch(self, job):
+    def fetch(self, job, *more):
         silent = [] if job.tracker else ["--no-tracker"]
-        known = ["--peer", job.peer] if job.peer else []
+        known = [word for peer in job.peers for word in ("--peer", peer)]
         stay = ["--seed"] if job.stay else []
         limit = ["--down", str(job.limit)] if job.limit else []
-        command = [self.options.swarm, "fetch", *SWARM, *silent, *known, *stay, *limit]
+        command = [self.options.swarm, "fetch", *SWARM, *silent, *known, *stay, *limit, *more]
         return [*command, "--listen", job.endpoint, "-o", job.folder, job.torrent]
 
 
@@ -89,10 +100,12 @@ class Rqbit(Peer):
         return [*RQBIT, *listen, *limit, "download", "--disable-http-api", *more, job.torrent]
 
     def seed(self, job):
+        if job.only is not None:
+            return self.command(job, "--overwrite", "-r", rf"{job.only}\.bin", "-o", job.folder)
         return self.command(job, "--overwrite", "-o", os.path.dirname(job.content))
 
     def fetch(self, job):
-        known = ["--initial-peers", job.peer] if job.peer else []
+        known = ["--initial-peers", ",".join(job.peers)] if job.peers else []
         end = [] if job.stay else ["--exit-on-finish"]
         return self.command(job, *end, *known, "-o", job.folder)
 
@@ -100,15 +113,17 @@ class Rqbit(Peer):
 class Libtorrent(Peer):
     done_word = b"ready"
 
-    def command(self, mode, job, folder, *more):
-        return [sys.executable, LIBTORRENT, mode, job.torrent, folder, "--listen", job.endpoint, *more]
+    def command(self, job, folder, *more):
+        return [sys.executable, LIBTORRENT, job.torrent, folder, "--listen", job.endpoint, *more]
 
     def seed(self, job):
-        return self.command("seed", job, os.path.dirname(job.content))
+        if job.only is not None:
+            return self.command(job, job.folder, "--only", str(job.only))
+        return self.command(job, os.path.dirname(job.content))
 
     def fetch(self, job):
-        known = ["--peer", job.peer] if job.peer else []
-        return self.command("fetch", job, job.folder, *known)
+        known = [word for peer in job.peers for word in ("--peer", peer)]
+        return self.command(job, job.folder, *known)
 
 
 class Aria2(Peer):
@@ -119,7 +134,10 @@ class Aria2(Peer):
         return [*ARIA2, *listen, f"--dir={folder}", *more, job.torrent]
 
     def seed(self, job):
-        return self.command(job, os.path.dirname(job.content), "--check-integrity=true", "--seed-ratio=0.0")
+        forever = ["--check-integrity=true", "--seed-ratio=0.0"]
+        if job.only is not None:
+            return self.command(job, job.folder, f"--select-file={job.only + 1}", *forever)
+        return self.command(job, os.path.dirname(job.content), *forever)
 
     def fetch(self, job):
         # It keeps pieces in memory for a while by default; the disk is where completion is read.
@@ -131,12 +149,13 @@ class Floor(Peer):
     """No client: the bytes moved, hashed and written without a protocol."""
 
     hashes_first = False
+    can_be_partial = False
 
     def seed(self, job):
         return [self.options.floor, "seed", job.content, job.endpoint]
 
     def fetch(self, job):
-        return [self.options.floor, "fetch", job.peer, job.target, str(job.piece_length)]
+        return [self.options.floor, "fetch", job.peers[0], job.target, str(job.piece_length)]
 
 
 KINDS = {"floor": Floor, "swarm": Swarm, "rqbit": Rqbit, "libtorrent": Libtorrent, "aria2": Aria2}

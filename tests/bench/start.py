@@ -40,8 +40,9 @@ def pair(scene, kind, limit=0):
     peer = peers.KINDS[kind](scene.options)
     scene.runs += 1
     place = os.path.join(scene.place, f"run-{scene.runs}")
-    there = scene.job(0, SEED)
-    here = scene.job(1, FETCHER, folder=os.path.join(place, "out"), peer=there.endpoint, limit=limit)
+    there = scene.job(scene.options.piece, SEED)
+    here = scene.job(scene.options.piece, FETCHER, folder=os.path.join(place, "out"), limit=limit)
+    here.peers = [there.endpoint]
     os.makedirs(here.folder)
     started = []
     try:
@@ -98,7 +99,7 @@ def main():
         lab.run("ip", "address", "add", f"{address}/32", "dev", "lo")
     print(f"{lab.conditions()}", flush=True)
     kinds = options.kinds.split(",")
-    scene = Scene(options)
+    scene = Scene(options, [options.piece])
     milliseconds = {kind: ([], []) for kind in kinds}
     floor = []
     for number in range(options.runs):
@@ -111,7 +112,7 @@ def main():
     memory = {}
     if options.big:
         options.mib = options.big
-        scene = Scene(options)
+        scene = Scene(options, [options.piece])
         for kind in kinds:
             memory[kind] = peak_rss(scene, kind) / lab.MIB
             lab.note(f"{kind}: {memory[kind]:.0f} MiB")

@@ -1,45 +1,84 @@
 #!/usr/bin/env python3
-"""One seed, one fetcher, one file over loopback: how fast, and at what cost of either side.
+"""Content over loopback from seeds to fetchers: how fast, and at what cost of either side.
 
-    tests/bench/transfer.py [--mib 1024] [--piece 1048576] [--runs 3] [--pairs SEED:FETCHER,...]
+    tests/bench/transfer.py [--mib 1024] [--runs 3] [--pairs SEED:FETCHER,...]
+        [--piece-kib 1024 | --pieces] [--fetchers 4 | --seeds 4] [--quick]
 
-Runs take turns, so that a change of the machine's mood meets every pair. The time is from the
-fetcher's start to its end (libtorrent's has none: to the word that it has everything), and a
-run counts only if the file is the same, byte for byte.
+One seed and one fetcher, unless told otherwise. With `--fetchers` as many fetch at once from one seed. With
+`--seeds` the content is a folder of as many files, and each seed has, and wants, another one of them: a fetcher
+gets every piece from one seed only, and needs them all.
+
+Runs take turns, so that a change of the machine's mood meets every pair. The time is from the first fetcher's
+start to the last one's end (libtorrent's has none: to the word that it has everything), and a run counts only if
+every fetcher has the same bytes. MB/s are those of all fetchers together.
 """
 
 import os
 import shutil
 import statistics
 import subprocess
+import sys
 import time
+from dataclasses import dataclass
 
 import lab
 import peers
 
-SEED, FETCHER, TRACKER = "10.97.0.1", "10.97.0.2", "10.97.0.3:6969"
+NETWORK = "10.97.0"
+SEED, FETCHER, TRACKER = f"{NETWORK}.1", f"{NETWORK}.2", f"{NETWORK}.3:6969"
 PAIRS = "floor,swarm,rqbit,libtorrent,aria2"
-TIMEOUT = 300
+#: Piece lengths of `--pieces`, in KiB; the others are compared with the one of 1 MiB.
+SWEEP = [16, 64, 1024, 16384]
+MIDDLE = 1024
+
+
+@dataclass
+class Shape:
+    """Who fetches from whom."""
+
+    fetchers: int = 1
+    seeds: int = 1
+
+    def seed_address(self, number):
+        return SEED if self.seeds == 1 else f"{NETWORK}.{100 + number}"
+
+    def fetcher_address(self, number):
+        return FETCHER if self.fetchers == 1 else f"{NETWORK}.{150 + number}"
+
+    def addresses(self):
+        yield TRACKER.rpartition(":")[0]
+        yield from (self.seed_address(number) for number in range(self.seeds))
+        yield from (self.fetcher_address(number) for number in range(self.fetchers))
 
 
 class Scene:
-    """The content, its torrent, and the ports not used yet."""
+    """The content, its torrents, and the ports not used yet."""
 
-    def __init__(self, options):
+    def __init__(self, options, pieces, shape=None):
         self.options = options
+        self.shape = shape or Shape()
         self.place = lab.workplace(options.work)
-        self.content = os.path.join(self.place, "source", "payload.bin")
-        os.mkdir(os.path.dirname(self.content))
-        lab.content(self.content, options.mib)
-        self.torrent = os.path.join(self.place, "payload.torrent")
-        tracker = f"http://{TRACKER}/announce"
-        self.info_hash = lab.torrent(self.torrent, self.content, options.piece, tracker)
+        lab.room_for(self.place, options.mib * (1 + self.shape.fetchers) + 256)
+        if self.shape.seeds > 1:
+            self.content = os.path.join(self.place, "source", "payload")
+            lab.parts(self.content, self.shape.seeds, options.mib)
+        else:
+            self.content = os.path.join(self.place, "source", "payload.bin")
+            os.mkdir(os.path.dirname(self.content))
+            lab.content(self.content, options.mib)
+        self.torrents = {}
+        for piece in pieces:
+            path = os.path.join(self.place, f"payload-{piece}.torrent")
+            info_hash = lab.torrent(path, self.content, piece, f"http://{TRACKER}/announce")
+            self.torrents[piece] = (path, info_hash)
+        self.ports = 7000
         self.runs = 0
 
-    def job(self, number, address, **more):
+    def job(self, piece, address, **more):
         # Fresh ports: an ended peer leaves its old one waiting.
-        port = 7000 + 2 * self.runs + number
-        return peers.Job(self.torrent, self.content, self.options.piece, address, port, **more)
+        self.ports += 1
+        torrent, _ = self.torrents[piece]
+        return peers.Job(torrent, self.content, piece, address, self.ports, **more)
 
 
 def listens(port):
@@ -60,61 +99,125 @@ def has_all(process, peer):
     return True
 
 
-def transfer(scene, seed, fetcher):
-    """One run; returns its figures."""
-    scene.runs += 1
-    place = os.path.join(scene.place, f"run-{scene.runs}")
-    needs_tracker = seed.needs_tracker or fetcher.needs_tracker
-    there = scene.job(0, SEED, tracker=needs_tracker)
-    known = "" if needs_tracker else there.endpoint
-    here = scene.job(1, FETCHER, tracker=needs_tracker, folder=os.path.join(place, "out"), peer=known)
-    os.makedirs(here.folder)
-    started = []
-    try:
-        if needs_tracker:
-            started.append(peers.opentracker(place, TRACKER, scene.info_hash))
-        source = lab.Process(seed.seed(there), os.path.join(place, "seed"))
-        started.append(source)
-        lab.wait_until("the seed to listen", lambda: source.check() or listens(there.port), 120)
-        if seed.hashes_first:
-            lab.wait_quiet(source)
-        cpu, switches = source.cpu(), source.switches()
-        sink = lab.Process(fetcher.fetch(here), os.path.join(place, "fetch"))
-        started.append(sink)
-        end = lab.wait_until("the fetch", lambda: has_all(sink, fetcher), TIMEOUT)
-        source.watch_rss()
-        spent = [source.cpu() - cpu, *(now - then for now, then in zip(source.switches(), switches))]
-        sink.stop()
-        if not lab.same(scene.content, here.target):
-            raise lab.Failure(f"different bytes\n{sink.words()}")
-        return figures(scene, end - sink.started, spent, source, sink)
-    finally:
-        for process in reversed(started):
+def partial(scene, job, place):
+    """Lays out the one file that a partial seed has: the same bytes under another name, not copied."""
+    job.folder = os.path.join(place, f"part-{job.only}")
+    os.makedirs(job.target)
+    name = f"{job.only}.bin"
+    os.link(os.path.join(scene.content, name), os.path.join(job.target, name))
+
+
+class Run:
+    """One transfer; everything it starts ends with it."""
+
+    def __init__(self, scene, piece, seed, fetcher):
+        scene.runs += 1
+        self.scene, self.piece, self.seed, self.fetcher = scene, piece, seed, fetcher
+        self.place = os.path.join(scene.place, f"run-{scene.runs}")
+        self.tracker = seed.needs_tracker or fetcher.needs_tracker
+        self.started = []
+
+    def __enter__(self):
+        if self.scene.shape.seeds > 1 and not self.seed.can_be_partial:
+            raise lab.Failure("cannot serve a part")
+        os.makedirs(self.place)
+        if self.tracker:
+            _, info_hash = self.scene.torrents[self.piece]
+            self.started.append(peers.opentracker(self.place, TRACKER, info_hash))
+        return self
+
+    def __exit__(self, *_):
+        for process in reversed(self.started):
             process.stop()
-        shutil.rmtree(place)
+        shutil.rmtree(self.place)
+
+    def start(self, name, command):
+        self.started.append(lab.Process(command, os.path.join(self.place, name)))
+        return self.started[-1]
+
+    def sources(self):
+        """Starts the seeds; returns them, ready to serve, with their addresses."""
+        jobs, running = [], []
+        shape = self.scene.shape
+        for number in range(shape.seeds):
+            job = self.scene.job(self.piece, shape.seed_address(number), tracker=self.tracker)
+            if shape.seeds > 1:
+                job.only = number
+                partial(self.scene, job, self.place)
+            jobs.append(job)
+            running.append(self.start(f"seed-{number}", self.seed.seed(job)))
+        for job, source in zip(jobs, running):
+            lab.wait_until("the seed to listen", lambda: source.check() or listens(job.port), 120)
+            if self.seed.hashes_first:
+                lab.wait_quiet(source)
+        return running, [job.endpoint for job in jobs]
+
+    def sinks(self, known):
+        """Starts the fetchers; returns them with what they are to leave."""
+        jobs = []
+        for number in range(self.scene.shape.fetchers):
+            folder = os.path.join(self.place, f"out-{number}")
+            os.makedirs(folder)
+            address = self.scene.shape.fetcher_address(number)
+            job = self.scene.job(self.piece, address, tracker=self.tracker, folder=folder)
+            job.peers = [] if self.tracker else known
+            jobs.append(job)
+        running = [self.start(f"fetch-{at}", self.fetcher.fetch(job)) for at, job in enumerate(jobs)]
+        return running, [job.target for job in jobs]
 
 
-def figures(scene, seconds, spent, source, sink):
-    gib = scene.options.mib / 1024
+def transfer(scene, piece, seed, fetcher):
+    """One run; returns its figures."""
+    with Run(scene, piece, seed, fetcher) as run:
+        sources, known = run.sources()
+        before = [(source.cpu(), *source.switches()) for source in sources]
+        sinks, targets = run.sinks(known)
+
+        def all_done():
+            for source in sources:
+                source.check()
+            return all([has_all(sink, fetcher) for sink in sinks])
+
+        try:
+            end = lab.wait_until("the fetch", all_done, scene.options.timeout, pause=0.01)
+        except lab.Failure as failure:
+            raise lab.Failure(f"{failure}\n{sinks[0].words()}") from None
+        spent = [0.0, 0, 0]
+        for source, then in zip(sources, before):
+            source.watch_rss()
+            now = (source.cpu(), *source.switches())
+            spent = [sum_ + new - old for sum_, new, old in zip(spent, now, then)]
+        for sink, target in zip(sinks, targets):
+            sink.stop()
+            if not lab.same(scene.content, target):
+                raise lab.Failure(f"different bytes\n{sink.words()}")
+        return figures(scene, end - sinks[0].started, spent, sources, sinks)
+
+
+def figures(scene, seconds, spent, sources, sinks):
+    mib = scene.options.mib * scene.shape.fetchers
+    gib = mib / 1024
+    switches = [sink.switches() for sink in sinks]
     return {
-        "speed": scene.options.mib * lab.MIB / 1e6 / seconds,
+        "speed": mib * lab.MIB / 1e6 / seconds,
         "seed_cpu": spent[0] / gib,
-        "fetch_cpu": sink.cpu() / gib,
-        "seed_rss": source.peak_rss / lab.MIB,
-        "fetch_rss": sink.peak_rss / lab.MIB,
+        "fetch_cpu": sum(sink.cpu() for sink in sinks) / gib,
+        "seed_rss": max(source.peak_rss for source in sources) / lab.MIB,
+        "fetch_rss": max(sink.peak_rss for sink in sinks) / lab.MIB,
         "seed_voluntary": spent[1] / gib,
         "seed_involuntary": spent[2] / gib,
-        "fetch_voluntary": sink.switches()[0] / gib,
-        "fetch_involuntary": sink.switches()[1] / gib,
+        "fetch_voluntary": sum(voluntary for voluntary, _ in switches) / gib,
+        "fetch_involuntary": sum(involuntary for _, involuntary in switches) / gib,
     }
+
+
+def medians(runs):
+    return {name: statistics.median(run[name] for run in runs) for name in runs[0]}
 
 
 def report(results):
-    middle = {
-        pair: {name: statistics.median(run[name] for run in runs) for name in runs[0]}
-        for pair, runs in results.items()
-        if runs
-    }
+    """One piece length: a row for every pair."""
+    middle = {pair: medians(runs) for pair, runs in results.items() if runs}
 
     def ratio(pair, other, name):
         return f"{middle[pair][name] / middle[other][name]:.2f}" if other in middle else "-"
@@ -122,7 +225,7 @@ def report(results):
     rows = []
     for pair, runs in results.items():
         if not runs:
-            rows.append([pair, "failed", *["-"] * 8])
+            rows.append([pair, "failed", *["-"] * 9])
             continue
         m = middle[pair]
         rows.append([
@@ -132,6 +235,7 @@ def report(results):
             ratio(pair, "rqbit", "speed"),
             f"{m['seed_cpu']:.2f}",
             f"{m['fetch_cpu']:.2f}",
+            f"{min(run['seed_cpu'] + run['fetch_cpu'] for run in runs):.2f}",
             f"{m['seed_rss']:.0f}",
             f"{m['fetch_rss']:.0f}",
             f"{m['seed_voluntary']:.0f} / {m['seed_involuntary']:.0f}",
@@ -140,37 +244,80 @@ def report(results):
     lab.table(
         [
             "pair", "MB/s median (min-max)", "x floor", "x rqbit", "seed CPU s/GiB", "fetch CPU s/GiB",
-            "seed peak RSS MiB", "fetch peak RSS MiB", "seed switches/GiB vol/invol", "fetch switches/GiB vol/invol",
+            "both, best run", "seed peak RSS MiB", "fetch peak RSS MiB", "seed switches/GiB vol/invol",
+            "fetch switches/GiB vol/invol",
         ],
         rows,
     )
 
 
-def main():
+def compare(results):
+    """All piece lengths: medians, and how they compare with the middle one."""
+    rows = []
+    for pair in next(iter(results.values())):
+        row = [pair]
+        base = results.get(MIDDLE, {}).get(pair)
+        for by_pair in results.values():
+            if not (runs := by_pair[pair]):
+                row.append("failed")
+                continue
+            speed = medians(runs)["speed"]
+            row.append(f"{speed:.0f} ({speed / medians(base)['speed']:.2f})" if base else f"{speed:.0f}")
+        rows.append(row)
+    print(f"\nMB/s by piece length, and x the case of {MIDDLE} KiB:\n")
+    lab.table(["pair", *[f"{kib} KiB" for kib in results]], rows)
+
+
+def options_given():
     parser = lab.arguments(__doc__)
-    parser.add_argument("--mib", type=int, default=1024, help="size of the file")
-    parser.add_argument("--piece", type=int, default=1 << 20, help="bytes of a piece")
+    parser.add_argument("--mib", type=int, default=1024, help="size of the content")
+    parser.add_argument("--piece-kib", default=str(MIDDLE), help="KiB of a piece; several with commas between")
+    parser.add_argument("--pieces", action="store_true", help=f"piece lengths of {SWEEP} KiB")
+    parser.add_argument("--fetchers", type=int, default=1, help="fetchers at once, at most 50")
+    parser.add_argument("--seeds", type=int, default=1, help="partial seeds, at most 50")
     parser.add_argument("--runs", type=int, default=3, help="runs of every pair")
     parser.add_argument("--pairs", default=PAIRS, help="SEED:FETCHER, or one name for both")
+    parser.add_argument("--timeout", type=float, default=600, help="seconds a run may take")
+    parser.add_argument("--quick", action="store_true", help="64 MiB and one run: whether it works")
     options = parser.parse_args()
+    if options.quick:
+        options.mib, options.runs = 64, 1
+    options.lengths = SWEEP if options.pieces else [int(kib) for kib in options.piece_kib.split(",")]
+    part = options.mib * 1024 / options.seeds
+    if any(part % kib for kib in options.lengths) and options.seeds > 1:
+        sys.exit("the part of a seed must be whole pieces")
+    if max(options.fetchers, options.seeds) > 50 or options.fetchers < 1 or options.seeds < 1:
+        sys.exit("from 1 to 50 fetchers and seeds")
+    return options
+
+
+def main():
+    options = options_given()
     lab.isolate()
-    for address in (SEED, FETCHER, TRACKER.split(":", maxsplit=1)[0]):
+    shape = Shape(options.fetchers, options.seeds)
+    for address in shape.addresses():
         lab.run("ip", "address", "add", f"{address}/32", "dev", "lo")
-    scene = Scene(options)
-    results = {pair: [] for pair in options.pairs.split(",")}
-    print(f"{options.mib} MiB, pieces of {options.piece} bytes; {lab.conditions()}", flush=True)
+    scene = Scene(options, [kib * 1024 for kib in options.lengths], shape)
+    results = {kib: {pair: [] for pair in options.pairs.split(",")} for kib in options.lengths}
+    cast = f"{shape.seeds} seed(s), {shape.fetchers} fetcher(s)"
+    print(f"{options.mib} MiB, {cast}, {options.runs} run(s); {lab.conditions()}", flush=True)
     for number in range(options.runs):
-        for pair, runs in results.items():
-            seed, _, fetcher = pair.partition(":")
-            try:
-                kinds = [peers.KINDS[kind](options) for kind in (seed, fetcher or seed)]
-                runs.append(transfer(scene, *kinds))
-                lab.note(f"{number + 1} {pair}: {runs[-1]['speed']:.0f} MB/s")
-            except lab.Failure as failure:
-                lab.note(f"{number + 1} {pair} failed: {failure}")
-            time.sleep(0.2)
-    report(results)
-    print(f"load at the end: {os.getloadavg()[0]:.1f}")
+        for kib, by_pair in results.items():
+            for pair, runs in by_pair.items():
+                seed, _, fetcher = pair.partition(":")
+                try:
+                    kinds = [peers.KINDS[kind](options) for kind in (seed, fetcher or seed)]
+                    runs.append(transfer(scene, kib * 1024, *kinds))
+                    lab.note(f"{number + 1} {pair}, {kib} KiB: {runs[-1]['speed']:.0f} MB/s")
+                except lab.Failure as failure:
+                    lab.note(f"{number + 1} {pair}, {kib} KiB failed: {failure}")
+                time.sleep(0.2)
+    for kib, by_pair in results.items():
+        print(f"\nPieces of {kib} KiB:\n")
+        report(by_pair)
+    if len(results) > 1:
+        compare(results)
+    print(f"\nload at the end: {os.getloadavg()[0]:.1f}")
 
 
 if __name__ == "__main__":

@@ -31,6 +31,8 @@ pub(super) struct Spec {
     pub(super) capacity: u64,
     /// Memory for blocks on their way out, bytes.
     pub(super) send_budget: u64,
+    /// How fast it hashes, bytes a second.
+    pub(super) hash_rate: u64,
 }
 
 /// What a host has to begin with.
@@ -68,24 +70,35 @@ pub(super) struct Host {
     pub(super) alive: bool,
     pub(super) uplink: Line,
     pub(super) downlink: Line,
-    /// Connections by the core's key.
-    pub(super) peers: BTreeMap<PeerKey, Peer>,
+    pub(super) peers: Peers,
     /// Connections that have something to send, in turn.
     pub(super) turn: std::collections::VecDeque<PeerKey>,
     pub(super) sending: bool,
-    pub(super) next_key: u32,
+    /// Connections the oracle has to look at: something was asked or refused.
+    pub(super) touched: Vec<PeerKey>,
     /// Verified pieces.
     pub(super) have: Bitfield,
     /// Blocks kept of pieces that are not verified.
     pub(super) open: BTreeMap<PieceIndex, Open>,
+    /// Bytes of the pieces in `open`: a lower bound of what the core must account for.
+    pub(super) open_bytes: u64,
     pub(super) hasher_free: Moment,
-    pub(super) wake: Option<Moment>,
-    pub(super) wakes_at_once: u32,
+    /// The next event that wakes the core if it still wants it by then.
+    pub(super) alarm: Option<Moment>,
+    /// When it was woken last, and how often at that moment.
+    pub(super) woken: (Moment, u32),
     pub(super) knows_metadata: bool,
     pub(super) phase: Option<Phase>,
     pub(super) totals: Totals,
     pub(super) banned: Vec<SocketAddr>,
     pub(super) done_at: Option<Moment>,
+}
+
+/// Connections by the core's key; keys are given out in turn and never again.
+#[derive(Debug, Default)]
+pub(super) struct Peers {
+    slots: Vec<Option<Box<Peer>>>,
+    count: usize,
 }
 
 /// One connection of a host.
@@ -125,8 +138,9 @@ pub(super) struct Totals {
 const CAPACITY: u64 = 16 << 20;
 /// Memory for blocks on their way out, likewise.
 const SEND_BUDGET: u64 = 16 << 20;
-/// How fast a host hashes, bytes a second, and what a piece costs before its first byte.
+/// How fast a host hashes unless it says otherwise: one core.
 const HASH_RATE: u64 = 1_000_000_000;
+/// What a piece costs before its first byte.
 const HASH_START: Duration = Duration::from_micros(100);
 
 impl Spec {
@@ -142,6 +156,7 @@ impl Spec {
             wanted: None,
             capacity: CAPACITY,
             send_budget: SEND_BUDGET,
+            hash_rate: HASH_RATE,
         }
     }
 
@@ -205,10 +220,11 @@ impl Host {
             return Err(format!("keeps {span:?} of a verified piece"));
         }
         let count = usize::try_from(geometry.block_count(span.piece)).expect("small");
-        let open = self
-            .open
-            .entry(span.piece)
-            .or_insert_with(|| Open { blocks: vec![None; count], hashing: false });
+        let size = u64::from(geometry.piece_size(span.piece));
+        let open = self.open.entry(span.piece).or_insert_with(|| {
+            self.open_bytes += size;
+            Open { blocks: vec![None; count], hashing: false }
+        });
         if open.hashing {
             return Err(format!("keeps {span:?} while its piece is hashed"));
         }
@@ -232,15 +248,65 @@ impl Host {
         }
         open.hashing = true;
         let size = u64::from(content.geometry().piece_size(piece));
-        let cost = HASH_START + Duration::from_micros(size * 1_000_000 / HASH_RATE);
+        let cost = HASH_START + Duration::from_micros(size * 1_000_000 / self.spec.hash_rate);
         self.hasher_free = self.hasher_free.max(now) + cost;
         Ok(self.hasher_free)
     }
 
-    /// Bytes of pieces that hold blocks: a lower bound of what the core must account for.
-    pub(super) fn open_bytes(&self, content: &Content) -> u64 {
-        self.open.keys().map(|piece| u64::from(content.geometry().piece_size(*piece))).sum()
+    /// Gives up the blocks kept of a piece.
+    pub(super) fn close(&mut self, content: &Content, piece: PieceIndex) -> Option<Open> {
+        let open = self.open.remove(&piece)?;
+        self.open_bytes -= u64::from(content.geometry().piece_size(piece));
+        Some(open)
     }
+}
+
+impl Peers {
+    /// A key for a connection to come.
+    pub(super) fn reserve(&mut self) -> PeerKey {
+        self.slots.push(None);
+        PeerKey(u32::try_from(self.slots.len() - 1).expect("fewer connections than numbers"))
+    }
+
+    pub(super) fn insert(&mut self, key: PeerKey, peer: Peer) {
+        self.count += 1;
+        self.slots[at(key)] = Some(Box::new(peer));
+    }
+
+    pub(super) fn get(&self, key: PeerKey) -> Option<&Peer> {
+        self.slots[at(key)].as_deref()
+    }
+
+    pub(super) fn get_mut(&mut self, key: PeerKey) -> Option<&mut Peer> {
+        self.slots[at(key)].as_deref_mut()
+    }
+
+    pub(super) fn remove(&mut self, key: PeerKey) -> Option<Peer> {
+        let peer = self.slots[at(key)].take()?;
+        self.count -= 1;
+        Some(*peer)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (PeerKey, &Peer)> {
+        (0..).map(PeerKey).zip(&self.slots).filter_map(|(key, slot)| Some((key, slot.as_deref()?)))
+    }
+
+    pub(super) fn values(&self) -> impl Iterator<Item = &Peer> {
+        self.slots.iter().filter_map(Option::as_deref)
+    }
+
+    /// All keys that still mean a connection.
+    pub(super) fn keys(&self) -> Vec<PeerKey> {
+        self.iter().map(|(key, _)| key).collect()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.count
+    }
+}
+
+fn at(key: PeerKey) -> usize {
+    usize::try_from(key.0).expect("32 bits fit")
 }
 
 impl Open {

@@ -49,8 +49,12 @@ enum Said {
 #[derive(Debug)]
 enum Holdings {
     All,
-    Some(BTreeSet<PieceIndex>),
+    Some(Pieces),
 }
+
+/// A set of pieces that grows with what is put in.
+#[derive(Debug, Default)]
+struct Pieces(Vec<u64>);
 
 /// Requests in flight to one peer (LIMITS 5.2; the core's own cap is its byte budget).
 const LIVE_MAX: usize = 2048;
@@ -70,7 +74,7 @@ impl Ledger {
             choking: true,
             choked: true,
             interested: false,
-            theirs: Holdings::Some(BTreeSet::new()),
+            theirs: Holdings::Some(Pieces::default()),
             fast_given: BTreeSet::new(),
             fast_got: BTreeSet::new(),
             due: BTreeMap::new(),
@@ -165,12 +169,14 @@ impl Ledger {
 
     /// Once a core has said all it has to say: whom it chokes it owes no answer (BEP 6).
     pub(super) fn is_settled(&self) -> Verdict {
-        let waits = |span: &&Span| !self.fast_given.contains(&span.piece);
-        match self.asked.keys().find(waits) {
-            Some(span) if self.fast && self.choking => Err(format!(
+        if !self.fast || !self.choking {
+            return Ok(());
+        }
+        match self.asked.keys().find(|span| !self.fast_given.contains(&span.piece)) {
+            Some(span) => Err(format!(
                 "{span:?} was asked for by a peer that is choked now, and not rejected"
             )),
-            _ => Ok(()),
+            None => Ok(()),
         }
     }
 
@@ -265,15 +271,36 @@ impl Holdings {
         let most = u32::try_from(wire.len() * 8).expect("small");
         let count = geometry.map_or(most, Geometry::piece_count);
         let bits = Bitfield::from_wire(wire, count).expect("our cores send valid bitfields");
-        *self = Self::Some(bits.iter().collect());
+        let mut pieces = Pieces::default();
+        bits.iter().for_each(|piece| pieces.insert(piece));
+        *self = Self::Some(pieces);
     }
 
     fn has(&self, piece: PieceIndex) -> bool {
         match self {
             Self::All => true,
-            Self::Some(set) => set.contains(&piece),
+            Self::Some(set) => set.contains(piece),
         }
     }
+}
+
+impl Pieces {
+    fn insert(&mut self, piece: PieceIndex) {
+        let (word, bit) = place(piece);
+        if self.0.len() <= word {
+            self.0.resize(word + 1, 0);
+        }
+        self.0[word] |= bit;
+    }
+
+    fn contains(&self, piece: PieceIndex) -> bool {
+        let (word, bit) = place(piece);
+        self.0.get(word).is_some_and(|bits| bits & bit != 0)
+    }
+}
+
+fn place(piece: PieceIndex) -> (usize, u64) {
+    (piece.as_usize() / 64, 1 << (piece.get() % 64))
 }
 
 /// Takes one off a count; false when there is none.

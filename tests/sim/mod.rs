@@ -17,6 +17,7 @@ mod host;
 mod ledger;
 mod net;
 mod oracle;
+mod pipe;
 mod random;
 mod scenarios;
 mod table;

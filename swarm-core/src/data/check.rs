@@ -1,18 +1,18 @@
 //! Which pieces on the disk are what they must be.
 //!
 //! Nothing is believed that was not hashed; but holes in sparse files are not read: they are
-//! zeros, and whether zeros are right is known after hashing one piece of them.
+//! zeros, and what zeros hash to is remembered (`zeros`).
 //!
 //! Not here: what is done about it (`FsStorage::settle`), what that means for whole files.
 
-use super::hasher::{PieceHasher, sha1, verify};
-use super::scan::{OnProgress, Reader, Scan};
+use super::hasher::{Hashed, PieceHasher, finish};
+use super::lanes::Width;
+use super::scan::{Begin, OnProgress, Scan, Visit};
 use crate::geometry::Geometry;
 use crate::metainfo::PieceHash;
 use crate::storage::{Presence, Storage};
 use crate::types::{Bitfield, PieceIndex};
 use std::ops::{ControlFlow, Range};
-use std::sync::OnceLock;
 
 pub use super::scan::{Progress, ScanError};
 
@@ -47,16 +47,32 @@ pub fn pieces(
     range: Range<u32>,
     hashes: Hashes<'_>,
 ) -> Result<Vec<PieceState>, ScanError> {
-    let go_on = |_| ControlFlow::Continue(());
-    let checker = Checker { storage, geometry, hashes };
     let end = range.end.min(geometry.piece_count());
     let range = range.start.min(end)..end;
-    Reader::new(storage, &go_on).run(geometry, range, &|reader, piece| checker.check(reader, piece))
+    let go_on = |_| ControlFlow::Continue(());
+    let width = Width::fastest();
+    let scan = Scan { storage, geometry, pieces: range, width, progress: &go_on };
+    scan.run(1, &Checker { storage, geometry, hashes })
 }
+
+/// How many pieces to give to one call of [`pieces`]: enough to fill the lanes of the CPU, if
+/// they are not longer than 128 MiB together; short ones up to 8 MiB.
+#[must_use]
+pub fn pieces_per_call(piece_length: u32) -> u32 {
+    let piece_length = piece_length.max(1);
+    let lanes = u32::try_from(Width::fastest().lanes()).unwrap_or(1);
+    let most = CALL_BYTES_MAX / piece_length;
+    lanes.min(most).max(CALL_BYTES_MIN / piece_length).max(1)
+}
+
+/// Least bytes for one call, as far as a piece allows.
+const CALL_BYTES_MIN: u32 = 8 << 20;
+/// Most bytes for one call: other jobs wait as long as they take.
+const CALL_BYTES_MAX: u32 = 128 << 20;
 
 /// Checks a whole torrent with `threads` threads (0: one per core). Blocks.
 ///
-/// `progress` is called from those threads, several times for each megabyte, and can stop it.
+/// `progress` is called from those threads, about once for each megabyte, and can stop it.
 ///
 /// # Errors
 /// When the storage fails other than by missing bytes, or `progress` said to stop.
@@ -67,9 +83,21 @@ pub fn all(
     threads: usize,
     progress: OnProgress<'_>,
 ) -> Result<Report, ScanError> {
+    all_in(Width::fastest(), storage, geometry, hashes, threads, progress)
+}
+
+/// [`all`] in lanes of this width.
+pub(super) fn all_in(
+    width: Width,
+    storage: &dyn Storage,
+    geometry: &Geometry,
+    hashes: Hashes<'_>,
+    threads: usize,
+    progress: OnProgress<'_>,
+) -> Result<Report, ScanError> {
     let checker = Checker { storage, geometry, hashes };
-    let scan = Scan { storage, geometry, progress };
-    let pieces = scan.run(threads, &|reader, piece| checker.check(reader, piece))?;
+    let scan = Scan { storage, geometry, pieces: 0..geometry.piece_count(), width, progress };
+    let pieces = scan.run(threads, &checker)?;
     Ok(Report { pieces })
 }
 
@@ -100,77 +128,47 @@ struct Checker<'a> {
     hashes: Hashes<'a>,
 }
 
-impl Checker<'_> {
-    fn check(&self, reader: &mut Reader<'_>, piece: PieceIndex) -> Result<PieceState, ScanError> {
-        let range = self.geometry.piece_range(piece);
-        let size = range.end - range.start;
-        let Some(expected) = (self.hashes)(piece) else {
-            reader.step(size)?;
-            return Ok(PieceState::Bad);
-        };
-        match self.storage.presence(range.clone()) {
-            Presence::Data => {}
-            Presence::Missing => {
-                reader.step(size)?;
-                return Ok(PieceState::Missing);
-            }
+impl Visit for Checker<'_> {
+    type Found = PieceState;
+
+    fn side_by_side(&self, width: Width) -> usize {
+        match (self.hashes)(PieceIndex::new(0)) {
+            // The leaves of one piece are enough.
+            Some(PieceHash::V2 { .. }) => 1,
+            _ => width.lanes(),
+        }
+    }
+
+    fn begin(&self, piece: PieceIndex) -> Begin<PieceState> {
+        let mut range = self.geometry.piece_range(piece);
+        let Some(expected) = (self.hashes)(piece) else { return Begin::Known(PieceState::Bad) };
+        let presence = self.storage.presence(range.clone());
+        if let PieceHash::V2 { .. } = expected {
+            range.end = self.storage.content_end(range.clone());
+        }
+        let mut hasher = PieceHasher::like(&expected);
+        match presence {
+            Presence::Missing => Begin::Known(PieceState::Missing),
+            Presence::Data => Begin::Hash(range, hasher),
             Presence::Zeros => {
-                reader.step(size)?;
-                return Ok(state(self.is_zeros(range, &expected)));
+                hasher.skip_zeros(range.end - range.start);
+                let hashed = finish(Width::One, vec![hasher]).pop();
+                Begin::Known(self.end(piece, hashed))
             }
         }
-        let range = match expected {
-            PieceHash::V2 { .. } => range.start..self.storage.content_end(range),
-            _ => range,
-        };
-        let mut hasher = PieceHasher::new(&expected);
-        let mut seen = 0;
-        let whole = reader.read(range, &mut |bytes| {
-            hasher.update(bytes);
-            seen += bytes.len() as u64;
-        })?;
-        reader.step(size - seen)?;
-        Ok(if whole { state(hasher.matches()) } else { PieceState::Missing })
     }
 
-    fn is_zeros(&self, range: Range<u64>, expected: &PieceHash) -> bool {
-        let size = match expected {
-            PieceHash::V2 { .. } => self.storage.content_end(range.clone()) - range.start,
-            _ => range.end - range.start,
-        };
-        match (expected, cached_zeros(size)) {
-            (PieceHash::V1(hash), Some(zeros)) => *hash == zeros,
-            _ => verify(zero_segments(size), expected),
-        }
+    fn end(&self, piece: PieceIndex, hashed: Option<Hashed>) -> PieceState {
+        let Some(hashed) = hashed else { return PieceState::Missing };
+        let is_good = (self.hashes)(piece).is_some_and(|expected| hashed.is(&expected));
+        if is_good { PieceState::Good } else { PieceState::Bad }
     }
-}
-
-/// SHA-1 of this many zeros, computed once per process; for the usual lengths only, the powers
-/// of two.
-fn cached_zeros(size: u64) -> Option<[u8; 20]> {
-    static CACHE: [OnceLock<[u8; 20]>; 32] = [const { OnceLock::new() }; 32];
-    if !size.is_power_of_two() {
-        return None;
-    }
-    let slot = CACHE.get(size.trailing_zeros() as usize)?;
-    Some(*slot.get_or_init(|| sha1(zero_segments(size))))
-}
-
-const fn state(good: bool) -> PieceState {
-    if good { PieceState::Good } else { PieceState::Bad }
-}
-
-fn zero_segments(size: u64) -> impl Iterator<Item = &'static [u8]> {
-    const ZEROS: [u8; 4096] = [0; 4096];
-    // A piece is at most half a gigabyte long.
-    let size = usize::try_from(size).unwrap_or(usize::MAX);
-    let whole = std::iter::repeat_n(ZEROS.as_slice(), size / ZEROS.len());
-    whole.chain(ZEROS.get(..size % ZEROS.len()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::hasher::sha1;
     use crate::storage::MemStorage;
     use crate::storage::fault::{FaultStorage, Plan};
     use std::io::IoSlice;
@@ -198,6 +196,11 @@ mod tests {
         assert_eq!(seen.last(), Some(&Progress { done: total, total }), "progress ends at the end");
         let range = 0..geometry.piece_count() + 3;
         assert_eq!(pieces(storage, geometry, range, &hash).unwrap(), report.pieces);
+        for width in [Width::One, Width::widest()] {
+            let go_on = |_| ControlFlow::Continue(());
+            let again = all_in(width, storage, geometry, &hash, 2, &go_on).unwrap();
+            assert_eq!(again, report, "{width:?}");
+        }
         report.pieces
     }
 
@@ -278,6 +281,16 @@ mod tests {
                 let expected = if piece == other { PieceState::Bad } else { PieceState::Good };
                 assert_eq!(*state, expected);
             }
+        }
+    }
+
+    #[test]
+    fn a_call_is_as_long_as_lanes_want_it_and_no_longer_than_others_can_wait() {
+        for piece_length in [1, 1 << 14, 1 << 20, 1 << 24, 1 << 27, 1 << 29] {
+            let pieces = pieces_per_call(piece_length);
+            assert!(pieces >= 1);
+            assert!(pieces == 1 || pieces * piece_length <= CALL_BYTES_MAX);
+            assert!(u64::from(pieces) * u64::from(piece_length) >= u64::from(CALL_BYTES_MIN));
         }
     }
 

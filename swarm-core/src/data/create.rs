@@ -6,11 +6,14 @@
 //!
 //! Not here: the torrent made of it (`metainfo`), the choice of a piece length.
 
-use super::hasher::Sha1Hasher;
-use super::scan::{OnProgress, Scan, ScanError};
+use super::hasher::{Hashed, PieceHasher, finish};
+use super::lanes::Width;
+use super::scan::{Begin, OnProgress, Scan, ScanError, Visit};
 use crate::geometry::{Geometry, GeometryError, Layout};
 use crate::metainfo::File;
-use crate::storage::{Blueprint, FsStorage, StorageError};
+use crate::storage::{Blueprint, FsStorage, Presence, Stamp, Storage, StorageError, Sums};
+use crate::types::{InfoHash, PieceIndex};
+use sha2::{Digest as _, Sha256};
 use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -39,6 +42,7 @@ pub struct ContentFile {
     /// Length in bytes.
     pub length: u64,
     modified: Option<SystemTime>,
+    stamp: Stamp,
 }
 
 /// Why a path was left out.
@@ -125,7 +129,7 @@ impl Content {
 
     /// SHA-1 of every piece, with `threads` threads (0: one per core). Blocks.
     ///
-    /// `progress` is called from those threads, several times for each megabyte, and can stop
+    /// `progress` is called from those threads, about once for each megabyte, and can stop
     /// it.
     ///
     /// # Errors
@@ -142,6 +146,8 @@ impl Content {
         let layout = Layout::new(self.files.iter().map(|file| (file.length, false)));
         let files: Vec<_> = self.files.iter().map(ContentFile::for_torrent).collect();
         let torrent = Blueprint {
+            // Not known yet, and not needed: nothing is recorded under it.
+            id: InfoHash::new([0; InfoHash::LEN]),
             name: &self.name,
             is_single_file: self.is_file,
             files: &files,
@@ -149,12 +155,11 @@ impl Content {
             geometry: &geometry,
         };
         let storage = FsStorage::seed_blueprint(&self.root, &torrent)?;
-        let scan = Scan { storage: &storage, geometry: &geometry, progress };
-        let hashes = scan.run(threads, &|reader, piece| {
-            let mut sha1 = Sha1Hasher::default();
-            let whole = reader.read(geometry.piece_range(piece), &mut |b| sha1.update(b))?;
-            Ok(whole.then(|| sha1.finish()))
-        });
+        let pieces = 0..geometry.piece_count();
+        let width = Width::fastest();
+        let scan = Scan { storage: &storage, geometry: &geometry, pieces, width, progress };
+        let hashes =
+            scan.run(threads, &Summer { storage: &storage, geometry: &geometry, layout: &layout });
         let hashes: Option<Vec<_>> = match hashes {
             Ok(hashes) => hashes.into_iter().collect(),
             Err(ScanError::Stopped) => return Err(CreateError::Stopped),
@@ -163,6 +168,40 @@ impl Content {
         self.verify_unchanged()?;
         // Bytes were missing while the piece was read, and are back.
         hashes.ok_or_else(|| CreateError::Changed(self.root.clone()))
+    }
+
+    /// The hashes that [`Self::remember`] kept of this content, if no file of it was touched
+    /// since it was found and hashed then.
+    #[must_use]
+    pub fn recall(&self, state_folder: &Path, piece_length: u32) -> Option<Vec<[u8; 20]>> {
+        self.sums(piece_length)?.load(state_folder)
+    }
+
+    /// Keeps what [`Self::hash`] gave, below a folder that holds at most 64 MiB of such. What
+    /// cannot be kept will be hashed again.
+    pub fn remember(&self, state_folder: &Path, piece_length: u32, hashes: &[[u8; 20]]) {
+        let Some(sums) = self.sums(piece_length) else { return };
+        if let Err(error) = sums.store(state_folder, hashes) {
+            tracing::warn!(%error, "the hashes of the content are not kept");
+        }
+    }
+
+    fn sums(&self, piece_length: u32) -> Option<Sums<'_>> {
+        let geometry = Geometry::new(u64::from(piece_length), self.total_length()).ok()?;
+        let mut names = Sha256::new();
+        for element in self.files.iter().flat_map(|file| file.path.iter().map(Some).chain([None])) {
+            // No element of a path is empty: that ends one.
+            let element = element.map_or("", String::as_str);
+            names.update((element.len() as u64).to_le_bytes());
+            names.update(element);
+        }
+        Some(Sums {
+            root: &self.root,
+            names: names.finalize().into(),
+            stamps: self.files.iter().map(|file| file.stamp).collect(),
+            piece_length,
+            pieces: geometry.piece_count() as usize,
+        })
     }
 
     fn walk(&mut self) -> Result<(), CreateError> {
@@ -221,9 +260,41 @@ impl Content {
     }
 }
 
+/// Takes the SHA-1 of pieces; `None` where bytes are missing.
+struct Summer<'a> {
+    storage: &'a dyn Storage,
+    geometry: &'a Geometry,
+    layout: &'a Layout,
+}
+
+impl Visit for Summer<'_> {
+    type Found = Option<[u8; 20]>;
+
+    fn side_by_side(&self, width: Width) -> usize {
+        width.lanes()
+    }
+
+    fn begin(&self, piece: PieceIndex) -> Begin<Self::Found> {
+        let range = self.geometry.piece_range(piece);
+        let mut hasher = PieceHasher::v1();
+        // To ask about each of many small files costs more than to read them.
+        let is_one_file = self.layout.slices(range.clone()).nth(1).is_none();
+        if !is_one_file || self.storage.presence(range.clone()) != Presence::Zeros {
+            return Begin::Hash(range, hasher);
+        }
+        hasher.skip_zeros(range.end - range.start);
+        Begin::Known(self.end(piece, finish(Width::One, vec![hasher]).pop()))
+    }
+
+    fn end(&self, _: PieceIndex, hashed: Option<Hashed>) -> Self::Found {
+        hashed.and_then(|hashed| hashed.sha1())
+    }
+}
+
 impl ContentFile {
     fn new(path: Vec<String>, meta: &Metadata) -> Self {
-        Self { path, length: meta.len(), modified: meta.modified().ok() }
+        let stamp = Stamp::of(meta);
+        Self { path, length: meta.len(), modified: meta.modified().ok(), stamp }
     }
 
     fn for_torrent(&self) -> File {

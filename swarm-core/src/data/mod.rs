@@ -7,16 +7,19 @@
 //! come from a [`BlockPool`] and return to it when dropped, so memory is accounted by block
 //! and a block that has not arrived costs nothing.
 
+mod batch;
 pub mod check;
 pub mod create;
 pub mod hasher;
 pub mod jobs;
+mod lanes;
 mod piece;
 mod pool;
 mod scan;
 #[cfg(test)]
 mod tests;
 pub mod workers;
+mod zeros;
 
 pub use piece::PieceBuf;
 pub use pool::{BlockBuf, BlockPool};

@@ -6,7 +6,7 @@
 //!
 //! Not here: whether the torrent has room for the peer (`proto`).
 
-use super::dial::HANDSHAKE_TIMEOUT;
+use super::dial::{HANDSHAKE_TIMEOUT, set_options};
 use super::shared::{Entry, Shared, Slot};
 use super::torrent::{Mail, NewPeer};
 use crate::proto::input::Direction;
@@ -91,8 +91,7 @@ async fn greet(shared: &Shared, mut stream: TcpStream, addr: SocketAddr) -> Opti
         return None;
     }
     let slot = shared.slots.clone().try_acquire_owned().ok()?;
-    // Without it small messages wait for acknowledgements; a socket that refuses still works.
-    let _ = stream.set_nodelay(true);
+    set_options(&stream);
     let (entry, theirs) = shake_hands(shared, &mut stream).await?;
     let new = new_peer(stream, addr, theirs, slot);
     entry.inbox.send(Mail::Connected(Box::new(new))).await.ok()

@@ -7,8 +7,9 @@
 //! Not here: when to announce (`proto::announce`), how (`trackers`).
 
 use super::shared::Shared;
+use super::source::ListenAddrs;
 use super::torrent::{Face, Inbox, Mail};
-use super::trackers::{self, AnnounceError, AnnounceRequest, Announcing, ListenPorts};
+use super::trackers::{self, AnnounceError, AnnounceRequest, Announcing};
 use crate::proto::announce::{AnnounceId, AnnounceInput, Announcer, Status, TierOrder};
 use crate::proto::event::Phase;
 use crate::proto::input::Source;
@@ -18,7 +19,6 @@ use crate::wire::tracker_http::AnnounceReply;
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -86,13 +86,12 @@ impl Trackers {
 
 fn who(shared: &Shared, face: &Face, seed: u64) -> Announcing {
     let addrs = shared.listen.get().map_or(&[][..], Vec::as_slice);
-    let port = |of: fn(&&SocketAddr) -> bool| addrs.iter().find(of).map(SocketAddr::port);
     Announcing {
         info_hash: face.hashes.wire(),
         peer_id: shared.peer_id,
         // The upper half: the announcer's own choices are seeded with all of it.
         key: u32::try_from(seed >> 32).unwrap_or_default(),
-        ports: ListenPorts { v4: port(|addr| addr.is_ipv4()), v6: port(|addr| addr.is_ipv6()) },
+        listen: ListenAddrs::of(addrs),
     }
 }
 

@@ -16,6 +16,7 @@ pub(crate) mod gate;
 pub(crate) mod listen;
 mod peer;
 pub(crate) mod shared;
+mod source;
 mod tasks;
 pub(crate) mod torrent;
 mod trackers;

@@ -19,6 +19,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 /// Dials under way at once (LIMITS 5.2).
 pub(crate) const HALF_OPEN_MAX: usize = 50;
+/// Torrents that force their content to the disk at the same time, each on a thread.
+const CHECKPOINTS_MAX: usize = 4;
 /// Jobs that wait for a worker, of each kind.
 const WORKER_LINE_MAX: usize = 256;
 
@@ -42,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) budget: Budget,
     pub(crate) slots: Arc<Semaphore>,
     pub(crate) half_open: Arc<Semaphore>,
+    /// Checkpoints under way at once.
+    pub(crate) checkpoints: Semaphore,
     pub(crate) trackers: TrackerClient,
     pub(crate) http: Option<HttpConnections>,
     pub(crate) listen: OnceLock<Vec<SocketAddr>>,
@@ -78,6 +82,7 @@ impl Shared {
             budget: Budget::new(config.receive_budget),
             slots: Arc::new(Semaphore::new(config.peers_max.min(Semaphore::MAX_PERMITS))),
             half_open: Arc::new(Semaphore::new(HALF_OPEN_MAX)),
+            checkpoints: Semaphore::new(CHECKPOINTS_MAX),
             trackers: TrackerClient::new(&config.client, super::entropy::seed()?),
             http,
             listen: OnceLock::new(),

@@ -39,8 +39,9 @@ pub const INTERVAL_MIN: Duration = Duration::from_secs(60);
 pub const INTERVAL_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Shortest interval that is honoured while fetching with few peers.
 pub const INTERVAL_HUNGRY_MIN: Duration = Duration::from_secs(1);
-/// With fewer connected peers than this, a leech takes the tracker's shortest interval.
-pub const PEERS_FEW: usize = 30;
+/// With fewer connected peers than this, a leech takes the tracker's shortest interval: so many
+/// it looks for (see [`super::neighbours`]).
+pub const PEERS_FEW: usize = super::neighbours::MATES_SOUGHT;
 /// Shortest time between two `started` that a tracker accepted. `completed` and `stopped`
 /// follow a `started` at most once, so they are bounded by it.
 pub const STARTED_GAP: Duration = Duration::from_secs(10);

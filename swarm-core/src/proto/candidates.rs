@@ -5,6 +5,8 @@
 //! of each source are bounded, so that neither a tracker nor a peer can fill it (LIMITS B28,
 //! C07, C08). Dials are paced, and few are under way at once.
 //!
+//! Addresses that peers tell of (BEP 11) are hearsay and come a little later than others.
+//!
 //! Retries are quick at first, because in a young swarm the peer dialled may be starting this
 //! very second, and slow later, so that a wrong address costs nothing. What the user gave is
 //! tried for ever; other addresses three times, until their source names them again.
@@ -23,6 +25,7 @@ use std::time::Duration;
 
 mod bans;
 mod policy;
+pub(crate) mod scope;
 #[cfg(test)]
 mod tests;
 
@@ -47,6 +50,9 @@ pub const RETRY_MAX: Duration = Duration::from_secs(600);
 pub const REDIAL_MIN: Duration = Duration::from_secs(1);
 /// Addresses of our own that are remembered.
 pub const OWN_MAX: usize = 64;
+
+/// Longest wait before an address that a peer named is dialled.
+pub const PEX_DELAY: Duration = Duration::from_secs(2);
 
 /// Waits after the first failures in a row; after that the wait doubles from a minute.
 const FIRST_RETRIES: [Duration; 3] =
@@ -145,8 +151,14 @@ impl Candidates {
         if !self.make_room(source) {
             return false;
         }
-        // The user's addresses come before all that became due since.
-        let due = if source == Source::User { Moment::ZERO } else { now };
+        let due = match source {
+            // The user's addresses come before all that became due since.
+            Source::User => Moment::ZERO,
+            // Hearsay comes after what others name. Two peers that are told of each other at
+            // the same time should not dial each other at the same time.
+            Source::Pex => now + PEX_DELAY.mul_f64(self.rng.random_range(0.5..1.0)),
+            Source::Tracker | Source::Incoming => now,
+        };
         let entry = Entry { source, state: State::GivenUp, failures: 0, dialled_at: None };
         self.entries.insert(addr, entry);
         self.wait(addr, due);
@@ -154,7 +166,7 @@ impl Candidates {
     }
 
     /// Takes in the address at which a peer that dialled us says it listens, as connected: it
-    /// is dialled only once that connection is gone.
+    /// is dialled only once [`Self::disconnected`] says that the connection is gone.
     pub fn add_connected(&mut self, now: Moment, addr: SocketAddr) {
         self.add(now, Source::Incoming, addr);
         self.connected(addr);
@@ -215,6 +227,8 @@ impl Candidates {
             Parting::Useless => self.back_off(now, addr),
             Parting::Done => {
                 entry.failures = FAILURES_DONE;
+                // Whoever names it again, it is left alone for the longest wait.
+                entry.dialled_at = Some(now);
                 self.give_up(addr);
             }
         }

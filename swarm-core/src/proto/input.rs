@@ -94,6 +94,14 @@ pub enum Input {
         /// them or the hash was wrong; else empty.
         digests: Vec<u64>,
     },
+    /// Blocks that `Disposition::WriteThrough` was said of have been written and take no
+    /// memory any more. Not due for a piece that was discarded meanwhile.
+    Wrote {
+        /// Their piece.
+        piece: PieceIndex,
+        /// How many.
+        blocks: usize,
+    },
     /// Bytes of a served block went out; `whole` when it was the last of them.
     Sent {
         /// To whom.
@@ -106,6 +114,11 @@ pub enum Input {
     Flushed {
         /// To whom.
         peer: PeerKey,
+    },
+    /// A piece that could not be read, see `ServeFailed`, was read and hashed again: it is good.
+    Restored {
+        /// The piece.
+        piece: PieceIndex,
     },
     /// A block we promised cannot be read.
     ServeFailed {
@@ -126,6 +139,8 @@ pub enum Source {
     Tracker,
     /// The peer itself, by connecting to us.
     Incoming,
+    /// Another peer (BEP 11).
+    Pex,
 }
 
 /// Who dialled.
@@ -211,7 +226,7 @@ pub enum CloseReason {
 pub enum Verification {
     /// The hash matched and the piece is written.
     Good,
-    /// The hash did not match; nothing was written.
+    /// The hash did not match; what was written of the piece is worth nothing.
     Bad,
     /// The hash matched but the piece could not be written; the torrent is failing.
     NotWritten,

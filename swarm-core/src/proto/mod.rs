@@ -11,8 +11,10 @@ pub mod choker;
 pub mod event;
 pub mod input;
 pub mod limits;
+pub mod neighbours;
 pub mod output;
 mod peer;
+pub mod pex;
 pub mod picker;
 pub mod torrent;
 

@@ -66,6 +66,10 @@ pub enum Output {
 pub enum Disposition {
     /// Keep it as part of its piece until `Verify` or `Discard`.
     Keep,
+    /// As `Keep`, but the piece is too long to wait in memory: write the block where it
+    /// belongs, not verified, and say so (`Input::Wrote`). Hash the piece as a whole at
+    /// `Verify` as usual; nobody reads it before.
+    WriteThrough,
     /// Not asked for, or a duplicate: drop it.
     Drop,
 }

@@ -1,6 +1,7 @@
 //! Each knob with its default, its unit and its reason.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How a session behaves. Build it from [`Config::default`] and change what you need.
@@ -15,6 +16,8 @@ pub struct Config {
     pub peers_max: usize,
     /// Connections of one torrent. Default 100.
     pub peers_per_torrent_max: usize,
+    /// Whether peers tell each other of peers (BEP 11); never in private torrents. Default true.
+    pub peer_exchange: bool,
     /// Upload limit of the session, bytes a second. Default none.
     pub up_limit: Option<u64>,
     /// Download limit of the session, bytes a second. Default none.
@@ -30,6 +33,11 @@ pub struct Config {
     pub client: String,
     /// Two-letter client code and version of the peer id (BEP 20). Default `-SW0100-`.
     pub peer_id_prefix: [u8; 8],
+    /// Folder in which to record what finished and served content was verified to be, so that
+    /// it is not hashed at every start; made when missing, at most 64 MiB. Content that was
+    /// touched since is hashed. Default none: such content is hashed whenever it is added.
+    /// What is being fetched is recorded beside the content, with or without this.
+    pub state_folder: Option<PathBuf>,
     /// How long `shutdown` waits for trackers. Default 1 s.
     pub shutdown_timeout: Duration,
 }
@@ -40,6 +48,7 @@ impl Default for Config {
             listen: vec![SocketAddr::from(([0u8; 4], 0)), SocketAddr::from(([0u16; 8], 0))],
             peers_max: 500,
             peers_per_torrent_max: 100,
+            peer_exchange: true,
             up_limit: None,
             down_limit: None,
             receive_budget: 48 << 20,
@@ -47,6 +56,7 @@ impl Default for Config {
             workers: 0,
             client: concat!("swarm ", env!("CARGO_PKG_VERSION")).to_owned(),
             peer_id_prefix: *b"-SW0100-",
+            state_folder: None,
             shutdown_timeout: Duration::from_secs(1),
         }
     }

@@ -55,6 +55,19 @@ pub enum Error {
 }
 
 impl Error {
+    /// How the storage failed, when it did.
+    pub(crate) fn storage_kind(&self) -> Option<std::io::ErrorKind> {
+        match self {
+            Self::Storage(error) => Some(error.kind()),
+            _ => None,
+        }
+    }
+
+    /// Whether waiting may help: the machine fails, and nobody has to decide anything.
+    pub(crate) fn is_passing(&self) -> bool {
+        self.storage_kind().is_some_and(|kind| kind != std::io::ErrorKind::AlreadyExists)
+    }
+
     pub(crate) fn system(error: std::io::Error) -> Self {
         Self::System(Arc::new(error))
     }

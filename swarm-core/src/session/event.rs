@@ -7,6 +7,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
@@ -39,8 +40,20 @@ pub enum Event {
     },
     /// Everything wanted is here under its final name.
     Completed,
-    /// The torrent stopped on an error of the local machine.
+    /// The torrent stopped for good on an error of the local machine.
     Failed(super::Error),
+    /// The local machine fails the fetch: it has let its peers go, and tries again by itself.
+    Suspended {
+        /// What is wrong.
+        error: super::Error,
+        /// Until the next try.
+        retry_in: Duration,
+    },
+    /// What suspended the fetch is over.
+    Recovered,
+    /// Pieces that peers ask for cannot be read, or are not what they were: others are
+    /// served, and these too once they are good again. Told once until one is.
+    Unreadable(super::Error),
     /// The reader was too slow: this many events were dropped.
     Lagged {
         /// Events dropped.

@@ -18,13 +18,13 @@ pub use config::Config;
 pub use error::Error;
 pub use event::{Event, EventStream};
 pub use handle::{Completed, TorrentHandle};
-pub use stats::{DialReport, FileStats, PeerStats, SourceReport, TorrentStats};
+pub use stats::{DialReport, FileStats, PeerStats, SourceReport, TorrentStats, Trouble};
 
 pub use crate::proto::event::{Event as TorrentEvent, Phase};
 
 use crate::engine::gate::Gate;
 use crate::engine::shared::{Entry, Shared};
-use crate::engine::torrent::{self, Face, INBOX_MAX, Opened, Start, TorrentTask};
+use crate::engine::torrent::{Face, INBOX_MAX, Opened, Opening, Start, TorrentTask};
 use crate::engine::{accept, entropy, listen};
 use add::Source;
 use std::net::SocketAddr;
@@ -153,8 +153,8 @@ impl Session {
     /// Stops everything: closes connections, tells trackers `stopped` (at most
     /// [`Config::shutdown_timeout`]), joins every task and thread.
     ///
-    /// Pieces that are being written are written to the end. They are not forced to the
-    /// disk: whatever is found there on the next start is hashed before it is trusted.
+    /// Pieces that are being written are written to the end. What is verified is forced to
+    /// the disk and recorded: the next start goes on from there without hashing it again.
     pub async fn shutdown(&self) {
         let shared = self.shared();
         shared.stop();
@@ -194,8 +194,7 @@ impl Drop for Entered {
 /// Opens the storage of a torrent whose metadata is known.
 async fn open(shared: &Shared, torrent: &AddTorrent) -> Result<Option<Opened>, Error> {
     let Source::Metainfo(metainfo) = &torrent.source else { return Ok(None) };
-    let (mode, metainfo) = (torrent.mode.clone(), metainfo.clone());
-    let (selection, overwrite) = (torrent.selection.clone(), torrent.overwrite);
-    let open = move || torrent::open(&mode, metainfo, &selection, overwrite);
+    let (opening, metainfo) = (Opening::new(torrent, &shared.config), metainfo.clone());
+    let open = move || opening.open(metainfo);
     shared.tasks.blocking("open", open).await.unwrap_or(Err(Error::Internal)).map(Some)
 }

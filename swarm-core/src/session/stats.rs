@@ -4,8 +4,11 @@ use crate::engine::torrent::Face;
 use crate::proto::event::Phase;
 use crate::proto::input::{DialError, Direction};
 use crate::proto::torrent::Snapshot;
+use crate::session::Error;
 use crate::types::{FileIndex, PeerId};
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 /// One torrent at one moment.
 #[derive(Clone, Debug)]
@@ -13,12 +16,17 @@ use std::net::SocketAddr;
 pub struct TorrentStats {
     /// Where it is in its life.
     pub phase: Phase,
+    /// Why a fetch waits ([`Phase::Failed`]) and when it tries again.
+    pub trouble: Option<Trouble>,
     /// Bytes of wanted content verified and written. Pad files do not count.
     pub have_bytes: u64,
     /// Bytes of wanted content; 0 before the metadata.
     pub total_bytes: u64,
     /// Pieces hashed so far while checking.
     pub checked_pieces: u32,
+    /// Pieces that were not hashed at the start, because an earlier run had verified them and
+    /// nobody has touched their files since.
+    pub known_pieces: u32,
     /// Pieces in all; 0 before the metadata.
     pub pieces: u32,
     /// Payload received, bytes a second.
@@ -41,18 +49,32 @@ pub struct TorrentStats {
     pub dials: DialReport,
 }
 
+/// What the local machine does to a fetch.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Trouble {
+    /// What is wrong.
+    pub error: Error,
+    /// From the failure to the next try.
+    pub retry_in: Duration,
+}
+
 /// One connected peer.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PeerStats {
     /// Its address.
     pub addr: SocketAddr,
+    /// Its peer id, which stays when it connects again.
+    pub id: PeerId,
     /// Client name from its extension handshake, else from its peer id. Untrusted text.
     pub client: String,
     /// Who dialled.
     pub direction: Direction,
     /// Share of the torrent it has, 0 to 1.
     pub progress: f64,
+    /// Whether it wants something we have.
+    pub interested: bool,
     /// Payload it sends us, bytes a second.
     pub down_rate: u64,
     /// Payload we send it, bytes a second.
@@ -110,15 +132,17 @@ impl TorrentStats {
         let status = face.status.borrow();
         let pieces =
             status.metainfo.as_ref().map_or(0, |metainfo| metainfo.geometry().piece_count());
-        let phase = status.phase;
+        let (phase, trouble) = (status.phase, status.trouble.clone());
         drop(status);
         let progress = face.progress.get();
         let count = |value: fn(&Snapshot) -> u64| snapshot.map_or(0, value);
         Self {
             phase,
+            trouble,
             have_bytes: progress.map_or(0, |progress| progress.have_bytes()),
             total_bytes: progress.map_or(0, |progress| progress.total_bytes()),
             checked_pieces: face.checked_pieces(),
+            known_pieces: face.known_pieces.load(Ordering::Relaxed),
             pieces,
             down_rate: count(|snapshot| snapshot.down_rate),
             up_rate: count(|snapshot| snapshot.up_rate),
@@ -137,6 +161,8 @@ fn peers(snapshot: &Snapshot, pieces: u32) -> Vec<PeerStats> {
     let each = snapshot.peers.iter();
     each.map(|peer| PeerStats {
         addr: peer.addr,
+        id: peer.id,
+        interested: peer.interested,
         client: peer.client.clone().unwrap_or_else(|| client_of(&peer.id)),
         direction: peer.direction,
         progress: if pieces == 0 { 0.0 } else { f64::from(peer.have) / f64::from(pieces) },

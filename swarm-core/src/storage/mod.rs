@@ -4,18 +4,17 @@
 //! A storage sees one torrent as one run of bytes (see `geometry::Layout`) and hides files,
 //! folders, partial names and sparse holes behind it. It never decides what is valid.
 //!
-//! What is verified is not recorded yet: after a restart everything present is hashed again,
-//! holes skipped. A journal belongs beside [`Storage::sync`]: a piece may be recorded as
-//! verified once a `sync` that began after its `write_at` has returned, and never before.
+//! What is verified is recorded by [`FsStorage`] only: see `fs::journal`.
 
+mod crash;
 mod fs;
 mod mem;
 mod vectored;
 
 pub mod fault;
 
-pub(crate) use fs::Blueprint;
-pub use fs::{FsStorage, OpenError, available_bytes};
+pub(crate) use fs::{Blueprint, Stamp, Sums};
+pub use fs::{FsStorage, Kept, OpenError, Sight, available_bytes};
 pub use mem::MemStorage;
 
 use std::fmt;
@@ -39,6 +38,36 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// When the system fails; a full disk is `ErrorKind::StorageFull`.
     fn write_at(&self, offset: u64, bufs: &[IoSlice<'_>]) -> Result<(), StorageError>;
 
+    /// As [`Self::write_at`], of bytes that are not verified: part of a piece too long to wait
+    /// in memory for its hash. A file that has its final name is neither changed nor compared.
+    ///
+    /// # Errors
+    /// As [`Self::write_at`].
+    fn write_unverified(&self, offset: u64, bufs: &[IoSlice<'_>]) -> Result<(), StorageError> {
+        self.write_at(offset, bufs)
+    }
+
+    /// Reads what [`Self::write_unverified`] wrote.
+    ///
+    /// # Errors
+    /// As [`Self::read_at`].
+    fn read_unverified(
+        &self,
+        offset: u64,
+        bufs: &mut [IoSliceMut<'_>],
+    ) -> Result<(), StorageError> {
+        self.read_at(offset, bufs)
+    }
+
+    /// What was written unverified of this range has proved right: from now on it counts as if
+    /// [`Self::write_at`] had written it.
+    ///
+    /// # Errors
+    /// As [`Self::write_at`].
+    fn accept(&self, _range: Range<u64>) -> Result<(), StorageError> {
+        Ok(())
+    }
+
     /// What a byte range may hold, so that a check can skip holes and missing files.
     fn presence(&self, range: Range<u64>) -> Presence;
 
@@ -51,6 +80,15 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// Tells that this range will be read soon, so that the disk can start on it. Never blocks
     /// for long; may do nothing.
     fn will_read(&self, _range: Range<u64>) {}
+
+    /// Whether this range, just read, is still what was verified: a file of it may have been
+    /// changed by somebody else. Blocks must not be handed out unless it is.
+    ///
+    /// # Errors
+    /// When it is not, or cannot be told.
+    fn unchanged(&self, _range: Range<u64>) -> Result<(), StorageError> {
+        Ok(())
+    }
 
     /// The beginning of `range` as far as it lies in memory and in one file, so that the system
     /// can send it from there. `None`: read it with [`Self::read_at`].

@@ -5,14 +5,18 @@
 pub mod extended;
 pub mod frame;
 pub mod handshake;
+pub mod mate;
 pub mod message;
 pub mod tracker;
 pub mod tracker_http;
 pub mod tracker_udp;
 pub mod ut_metadata;
+pub mod ut_pex;
 
 pub use extended::{ExtendedHandshake, Extension, ExtensionIds};
 pub use frame::{FrameLimits, Malformed};
 pub use handshake::{Handshake, HandshakeProgress, NotAHandshake, Reserved};
+pub use mate::MateMessage;
 pub use message::Message;
 pub use ut_metadata::MetadataMessage;
+pub use ut_pex::PexMessage;

@@ -6,6 +6,9 @@
 //! each interval half as long again as the time since they last came; how rarely depends on
 //! what they are waiting for. Other clients get at least a minute: many make more of less.
 //!
+//! In a settled swarm a client of ours that lost its neighbours need not wait that long: it may
+//! come back after a fraction of its interval. It does so only while it has too few of them.
+//!
 //! Every interval is off by up to a tenth, or clients that met once would meet for ever.
 
 use rand::RngExt as _;
@@ -23,6 +26,15 @@ const STARVED_SECS_MAX: u32 = 15;
 const SMALL_SECS_MAX: u32 = 60;
 /// Our client's first interval in a large, old swarm.
 const SETTLED_FIRST_SECS: u32 = 60;
+/// A seed has to spare for this many that fetch; where there are more, ours come back as if the
+/// swarm were young.
+const LEECHES_PER_SEED: u32 = 10;
+/// In a swarm where more fetch, intervals grow however few seeds there are: a bound on the load.
+const CROWD_MAX: u32 = 5_000;
+/// Our client in need of neighbours may come back after this part of its interval,
+const NEED_PART: u32 = 8;
+/// but not before this many seconds.
+const NEED_SECS_MIN: u32 = 30;
 /// A swarm with fewer others is small.
 const SMALL_OTHERS: u32 = 10;
 /// A swarm is young for this long.
@@ -39,6 +51,9 @@ pub(super) struct Situation {
     pub(super) is_starved: bool,
     /// Others in the swarm.
     pub(super) others: u32,
+    /// Those that have everything, and those that fetch.
+    pub(super) seeds: u32,
+    pub(super) leeches: u32,
     /// Seconds since the swarm's first announce.
     pub(super) swarm_age_secs: u32,
     /// Whether the peer says that it was here before, while this tracker is younger than an
@@ -83,20 +98,46 @@ pub(super) fn choose(
     };
     let interval = Duration::from_secs(secs.into()).max(min);
     let min_interval = match situation.client {
+        Client::Own if Stage::of(situation) == Stage::Settled => {
+            interval.min(Duration::from_secs((secs / NEED_PART).max(NEED_SECS_MIN).into()))
+        }
         // It takes the shorter of the two when it has few peers, and the next interval grows
-        // from the time it took: half would never grow.
+        // from the time it took: while intervals still grow, half would never grow.
         Client::Own => interval,
         Client::Foreign => Duration::from_secs((secs / 2).into()).max(min),
     };
     Intervals { interval, min_interval }
 }
 
+/// What one of our clients is waiting for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Somebody who has everything.
+    Starved,
+    /// More neighbours: the swarm is small or young, or short of seeds.
+    Growing,
+    /// Nothing.
+    Settled,
+}
+
+impl Stage {
+    const fn of(situation: &Situation) -> Self {
+        let is_short_of_seeds = situation.leeches <= CROWD_MAX
+            && situation.leeches > situation.seeds.saturating_mul(LEECHES_PER_SEED);
+        let is_small = situation.others < SMALL_OTHERS || situation.swarm_age_secs < YOUNG_SECS;
+        match (situation.is_starved, is_small || is_short_of_seeds) {
+            (true, _) => Self::Starved,
+            (false, true) => Self::Growing,
+            (false, false) => Self::Settled,
+        }
+    }
+}
+
 fn own_secs(base_secs: u32, situation: &Situation) -> u32 {
-    let is_small = situation.others < SMALL_OTHERS || situation.swarm_age_secs < YOUNG_SECS;
-    let (first, longest) = match (situation.is_starved, is_small) {
-        (true, _) => (EAGER_FIRST_SECS, STARVED_SECS_MAX),
-        (false, true) => (EAGER_FIRST_SECS, SMALL_SECS_MAX),
-        (false, false) => (SETTLED_FIRST_SECS, base_secs),
+    let (first, longest) = match Stage::of(situation) {
+        Stage::Starved => (EAGER_FIRST_SECS, STARVED_SECS_MAX),
+        Stage::Growing => (EAGER_FIRST_SECS, SMALL_SECS_MAX),
+        Stage::Settled => (SETTLED_FIRST_SECS, base_secs),
     };
     let longest = longest.min(base_secs);
     let grown = situation.gap_secs.unwrap_or(0).saturating_mul(3).div_ceil(2);
@@ -115,49 +156,75 @@ mod tests {
         gap_secs: None,
         is_starved: true,
         others: 0,
+        seeds: 0,
+        leeches: 0,
         swarm_age_secs: 0,
         is_returning_after_restart: false,
     };
-    const SETTLED: Situation =
-        Situation { is_starved: false, others: 500, swarm_age_secs: 5000, ..NEW };
+    const SETTLED: Situation = Situation {
+        is_starved: false,
+        others: 500,
+        seeds: 250,
+        leeches: 250,
+        swarm_age_secs: 5000,
+        ..NEW
+    };
 
     fn rng() -> Xoshiro256PlusPlus {
         Xoshiro256PlusPlus::seed_from_u64(7)
     }
 
-    /// When a peer comes back over an hour, if it does as told.
-    fn visits(situation: Situation) -> Vec<u64> {
+    /// When a peer comes back over an hour: as told, or as soon as it may.
+    fn visits(situation: Situation, is_in_need: bool) -> Vec<u64> {
         let (mut rng, mut now, mut gap_secs) = (rng(), 0, None);
         let mut visits = Vec::new();
         while now < 3600 {
             visits.push(now);
             let told = choose(&mut rng, BASE, &Situation { gap_secs, ..situation });
-            now += told.interval.as_secs();
-            now -= (told.interval - told.min_interval).as_secs();
-            gap_secs = Some(u32::try_from(told.min_interval.as_secs()).unwrap());
+            let gap = if is_in_need { told.min_interval } else { told.interval };
+            now += gap.as_secs();
+            gap_secs = Some(u32::try_from(gap.as_secs()).unwrap());
         }
         visits
     }
 
     #[test]
     fn our_starved_client_looks_around_every_few_seconds() {
-        let visits = visits(NEW);
+        let visits = visits(NEW, true);
         assert_eq!(visits[..4], [0, 1, 3, 6]);
         assert!(visits.windows(2).all(|pair| pair[1] - pair[0] <= 17));
     }
 
     #[test]
     fn our_client_in_a_small_swarm_slows_down_to_a_minute() {
-        let visits = visits(Situation { is_starved: false, others: 3, ..NEW });
+        let visits = visits(Situation { is_starved: false, others: 3, ..NEW }, true);
         assert_eq!(visits[..4], [0, 1, 3, 6]);
         assert!((55..90).contains(&visits.len()), "{}", visits.len());
     }
 
     #[test]
     fn our_client_in_a_settled_swarm_slows_down_to_the_base() {
-        let visits = visits(SETTLED);
+        let visits = visits(SETTLED, false);
         assert!((8..14).contains(&visits.len()), "{visits:?}");
         assert!(visits[1] >= 54);
+    }
+
+    #[test]
+    fn our_client_that_lost_its_neighbours_in_a_settled_swarm_comes_back_sooner() {
+        let mut rng = rng();
+        let told = choose(&mut rng, BASE, &Situation { gap_secs: Some(900), ..SETTLED });
+        assert!(told.interval >= Duration::from_secs(810));
+        assert!(told.min_interval <= Duration::from_secs(125));
+        let least = visits(SETTLED, true).windows(2).map(|pair| pair[1] - pair[0]).min();
+        assert!(least >= Some(NEED_SECS_MIN.into()), "a bound on the load: {least:?}");
+    }
+
+    #[test]
+    fn where_many_wait_for_few_seeds_ours_come_back_every_minute() {
+        let short = Situation { seeds: 1, leeches: 499, ..SETTLED };
+        assert!((55..90).contains(&visits(short, false).len()));
+        let huge = Situation { leeches: CROWD_MAX + 1, others: CROWD_MAX + 1, ..short };
+        assert!(visits(huge, false).len() < 14, "the load of a huge swarm is bounded");
     }
 
     #[test]

@@ -14,6 +14,8 @@ mod swarm;
 mod table;
 
 #[cfg(test)]
+mod graph_tests;
+#[cfg(test)]
 mod tests;
 
 pub(crate) use interval::{FOREIGN_INTERVAL_MIN, Intervals};
@@ -312,6 +314,8 @@ impl Swarms {
             client: if is_own { Client::Own } else { Client::Foreign },
             gap_secs,
             is_starved: Role::of(announce) == Role::Leech && counts.complete == 0,
+            seeds: counts.complete,
+            leeches: counts.downloaders,
             others: counts.complete.saturating_add(counts.incomplete).saturating_sub(1),
             swarm_age_secs: swarm.map_or(0, |swarm| swarm.age_secs(seconds(now))),
             is_returning_after_restart: was_here && uptime < self.limits.interval,

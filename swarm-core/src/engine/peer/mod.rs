@@ -21,12 +21,12 @@ use super::torrent::{Inbox, Mail};
 use crate::data::BlockPool;
 use crate::proto::PeerKey;
 use crate::proto::input::CloseReason;
-use crate::types::{BLOCK_SIZE, Span};
+use crate::types::Span;
 use reader::Reader;
 use send::Sender;
 use socket2::{SockRef, Socket};
 use std::future::{Future, poll_fn};
-use std::io::{self, ErrorKind, Read as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::Interest;
@@ -34,8 +34,9 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc::{OwnedPermit, error::TrySendError};
 use writer::Writer;
 
-/// Bytes one read may take: a whole block and a full scratch buffer.
-const READ_MAX: usize = BLOCK_SIZE as usize + reader::SCRATCH_MAX;
+/// Bytes one read may take.
+const READ_MAX: usize = reader::READ_MAX;
+
 /// What one connection has for its torrent since the last time.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
@@ -117,6 +118,7 @@ pub(crate) async fn run(parts: Parts) {
         permit: None,
     };
     let why = poll_fn(|cx| connection.poll(cx)).await;
+    connection.say_last();
     drop(connection);
     // When the torrent is gone there is nobody left to tell.
     let _ = inbox.send(Mail::Closed { peer: key, why }).await;
@@ -151,6 +153,7 @@ impl Connection {
         let Self { outbox, reader, writer, sender, report, .. } = self;
         outbox.take(cx, |queue| {
             if let Some(why) = queue.close {
+                writer.push_control(&mut queue.control);
                 return Err(why);
             }
             if let Some(source) = queue.source.take() {
@@ -171,6 +174,18 @@ impl Connection {
             return Err(CloseReason::Overloaded);
         }
         Ok(())
+    }
+
+    /// What the socket takes at once of the messages that are left; a block that was begun
+    /// cannot be finished, and nothing may come after its first half.
+    fn say_last(&self) {
+        let last = self.writer.gather(0);
+        if last.len() > 0 {
+            // Whoever is gone does not hear it.
+            let _ = transfer(&self.stream, Interest::WRITABLE, last.len(), |mut socket| {
+                socket.write_vectored(last.parts())
+            });
+        }
     }
 
     /// One read of as much as the limit allows.

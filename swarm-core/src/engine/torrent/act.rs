@@ -2,7 +2,7 @@
 
 use super::TorrentTask;
 use super::content::Done;
-use crate::data::jobs::{StoreOutcome, StorePiece, Stored};
+use crate::data::jobs::{Judge, StoreBatch, StoreOutcome, StorePiece, Stored};
 use crate::data::workers::JobPanicked;
 use crate::engine::dial;
 use crate::engine::peer::outbox::Overloaded;
@@ -26,13 +26,18 @@ impl TorrentTask {
                 }
                 Output::Send { peer, message } => self.queue(peer, &message),
                 Output::Serve { peer, span } => self.serves.push((peer, span)),
-                Output::Verify { piece, digests } => self.verify(piece, digests),
-                Output::Discard { piece } => drop(self.pieces.remove(&piece)),
+                Output::Verify { piece, digests } => self.verify(now, piece, digests),
+                Output::Discard { piece } => self.discard(piece),
                 Output::Disconnect { peer, why } => self.disconnect(peer, why),
                 Output::Metadata { info } => self.parse(info),
                 Output::Emit(event) => self.on_event(now, event),
             }
         }
+    }
+
+    fn discard(&mut self, piece: PieceIndex) {
+        drop(self.pieces.remove(&piece));
+        self.through.discard(piece);
     }
 
     /// Encodes a message; it goes out at the end of the turn.
@@ -57,12 +62,20 @@ impl TorrentTask {
     }
 
     fn disconnect(&mut self, peer: PeerKey, why: CloseReason) {
-        if let Some(link) = self.links.remove(&peer) {
+        if let Some(mut link) = self.links.remove(&peer) {
+            // The last words matter: two that have become complete part at once, and only the
+            // last `have` tells the other that a copy has been made. No place for them is
+            // no reason to wait.
+            let _ = link.outbox.post(&mut link.control, link.asked);
             link.outbox.close(why);
         }
     }
 
-    fn verify(&mut self, piece: PieceIndex, digests: bool) {
+    fn verify(&mut self, now: Moment, piece: PieceIndex, digests: bool) {
+        let judge = if digests { Judge::Digests } else { Judge::Plain };
+        if self.through.judge(piece, judge) {
+            return;
+        }
         let (Some(content), Some(buf)) = (&self.content, self.pieces.remove(&piece)) else {
             debug_assert!(false, "the core verifies what it had us keep");
             return;
@@ -75,11 +88,47 @@ impl TorrentTask {
             hash,
             digests,
         };
+        self.batch.push(now, store);
+    }
+
+    /// Puts the pieces that have waited long enough in line to be hashed and written.
+    pub(super) fn line_up_stores(&mut self, now: Moment) {
+        if self.pieces.is_empty() || self.core.is_full() {
+            self.batch.hurry(now);
+        }
+        self.batch.set_line(self.jobs.under_way() >= self.shared.worker_count);
+        for batch in self.batch.take_due(now) {
+            self.line_up_batch(batch);
+        }
+    }
+
+    fn line_up_batch(&mut self, batch: StoreBatch) {
+        let pieces = batch.pieces.iter().map(|store| store.buf.piece()).collect();
         let report = self.jobs.reporter();
-        self.jobs.push(store.job(move |stored| report(Done::Stored { piece, stored })));
+        self.jobs.push(batch.job(move |stored| report(Done::Stored { pieces, stored })));
     }
 
     pub(super) fn on_stored(
+        &mut self,
+        now: Moment,
+        pieces: Vec<PieceIndex>,
+        stored: Result<Vec<Stored>, JobPanicked>,
+    ) {
+        match stored {
+            Ok(stored) => {
+                for (piece, stored) in pieces.into_iter().zip(stored) {
+                    self.on_piece_stored(now, piece, Ok(stored));
+                }
+            }
+            Err(JobPanicked) => {
+                for piece in pieces {
+                    self.on_piece_stored(now, piece, Err(JobPanicked));
+                }
+            }
+        }
+    }
+
+    pub(super) fn on_piece_stored(
         &mut self,
         now: Moment,
         piece: PieceIndex,
@@ -103,7 +152,12 @@ impl TorrentTask {
     fn on_event(&mut self, now: Moment, event: Event) {
         self.face.tell(session::Event::Torrent(event.clone()));
         match event {
-            Event::PieceDone { piece } => self.count_piece(piece),
+            Event::PieceDone { piece } => {
+                if let Some(content) = &self.content {
+                    self.keep.written(now, u64::from(content.geometry.piece_size(piece)));
+                }
+                self.count_piece(piece);
+            }
             Event::Phase(phase) => self.on_phase(now, phase),
             _ => {}
         }

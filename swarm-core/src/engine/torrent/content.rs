@@ -1,34 +1,34 @@
 //! From a name to verified content: metadata, opening, checking, finishing.
 //!
 //! Each step that touches a disk or hashes is a job of the workers; its result comes back as
-//! a [`Done`]. What is on the disk at the start is never trusted: every piece is hashed,
-//! save when the caller says it has just done so.
+//! a [`Done`]. What is on the disk at the start is hashed, save what an earlier run recorded
+//! and nobody has touched since, and save when the caller says it has just done so.
 //!
 //! Not here: fetching and serving.
 
 use super::TorrentTask;
 use super::face::Face;
 use super::progress::Progress;
+use super::trouble::Reread;
 use crate::data::Job;
-use crate::data::check::{PieceState, ScanError};
+use crate::data::check::{self, PieceState, ScanError};
 use crate::data::jobs::{CheckPieces, Stored};
 use crate::data::workers::{JobPanicked, Kind};
 use crate::geometry::Geometry;
 use crate::metainfo::{Magnet, Metainfo, PeerAddr};
 use crate::proto::event::Phase;
 use crate::proto::input::Input;
-use crate::session::{Error, Event, Mode, Selection};
-use crate::storage::{FsStorage, OpenError, Storage as _, StorageError};
+use crate::session::{AddTorrent, Config, Error, Event, Mode, Selection};
+use crate::storage::{FsStorage, Kept, OpenError, Storage as _, StorageError};
 use crate::types::{Bitfield, FileIndex, Moment, PieceIndex, Untrusted};
 use bytes::Bytes;
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// Bytes hashed by one job of a check, as far as pieces allow: progress comes this often.
-const CHECK_BYTES: u32 = 8 << 20;
 /// How long to look for the address of a named peer.
 const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Jobs of one check under way for each worker.
@@ -41,15 +41,17 @@ pub(super) struct Content {
     pub(super) geometry: Geometry,
     pub(super) storage: Arc<FsStorage>,
     pub(super) progress: Arc<Progress>,
-    check: Check,
+    pub(super) check: Check,
 }
 
 /// A check of what is on the disk.
 #[derive(Debug)]
-struct Check {
+pub(super) struct Check {
     next: u32,
     running: usize,
     done: u32,
+    /// Pieces that were not hashed because an earlier run had.
+    known: u32,
     good: Bitfield,
 }
 
@@ -58,41 +60,86 @@ struct Check {
 pub(crate) struct Opened {
     pub(crate) metainfo: Arc<Metainfo>,
     pub(crate) storage: Arc<FsStorage>,
+    /// Pieces that an earlier run verified.
+    pub(crate) known: Bitfield,
 }
 
 /// A job of this torrent is done.
 #[derive(Debug)]
 pub(super) enum Done {
-    Stored { piece: PieceIndex, stored: Result<Stored, JobPanicked> },
+    Stored {
+        pieces: Vec<PieceIndex>,
+        stored: Result<Vec<Stored>, JobPanicked>,
+    },
+    Through {
+        piece: PieceIndex,
+        result: Box<super::through::Report>,
+    },
     Parsed(Option<Arc<Metainfo>>),
     Opened(Result<Opened, Error>),
-    Checked { pieces: Range<u32>, states: Result<Vec<PieceState>, Error> },
+    Checked {
+        pieces: Range<u32>,
+        states: Result<Vec<PieceState>, Error>,
+    },
     Settled(Result<(), Error>),
     Selected(Result<(), Error>),
     Finished(Result<(), Error>),
+    /// What is verified was recorded, or could not be.
+    Checkpointed(Result<Kept, Error>),
+    /// The content was opened anew after a failure.
+    Reopened(Result<Opened, Error>),
+    /// Pieces that could not be read were tried again.
+    Reread(Reread),
+    /// What a seed holds was recorded.
+    Sealed,
 }
 
-/// Opens the storage for a torrent. Blocks.
-///
-/// # Errors
-/// When a different file is in the way, or the storage fails.
-pub(crate) fn open(
-    mode: &Mode,
-    metainfo: Arc<Metainfo>,
-    selection: &Selection,
-    overwrite: bool,
-) -> Result<Opened, Error> {
-    let storage = match mode {
-        Mode::Fetch { folder } => {
-            let progress = Progress::new(metainfo.clone(), selection);
-            if progress.is_nothing_wanted() {
-                return Err(Error::EmptySelection);
-            }
-            FsStorage::fetch(folder, &metainfo, &|file| progress.is_wanted(file), overwrite)?
+/// All that decides how a torrent's storage is opened.
+#[derive(Clone, Debug)]
+pub(crate) struct Opening {
+    pub(crate) mode: Mode,
+    pub(crate) selection: Selection,
+    pub(crate) overwrite: bool,
+    /// Where finished and served content is recorded.
+    pub(crate) state_folder: Option<PathBuf>,
+}
+
+impl Opening {
+    pub(crate) fn new(torrent: &AddTorrent, config: &Config) -> Self {
+        Self {
+            mode: torrent.mode.clone(),
+            selection: torrent.selection.clone(),
+            overwrite: torrent.overwrite,
+            state_folder: config.state_folder.clone(),
         }
-        Mode::Seed { content, .. } => FsStorage::seed(content, &metainfo)?,
-    };
-    Ok(Opened { metainfo, storage: Arc::new(storage) })
+    }
+
+    /// Opens the storage, and tells what of it needs no check. Blocks.
+    ///
+    /// # Errors
+    /// When a different file is in the way, or the storage fails.
+    pub(crate) fn open(&self, metainfo: Arc<Metainfo>) -> Result<Opened, Error> {
+        let mut storage = match &self.mode {
+            Mode::Fetch { folder } => {
+                let progress = Progress::new(metainfo.clone(), &self.selection);
+                if progress.is_nothing_wanted() {
+                    return Err(Error::EmptySelection);
+                }
+                let is_wanted = |file| progress.is_wanted(file);
+                FsStorage::fetch(folder, &metainfo, &is_wanted, self.overwrite)?
+            }
+            Mode::Seed { content, .. } => FsStorage::seed(content, &metainfo)?,
+        };
+        if let Some(folder) = &self.state_folder {
+            storage = storage.remember_in(folder);
+        }
+        let known = storage.recall();
+        Ok(Opened { metainfo, storage: Arc::new(storage), known })
+    }
+
+    pub(super) const fn is_fetch(&self) -> bool {
+        matches!(self.mode, Mode::Fetch { .. })
+    }
 }
 
 impl TorrentTask {
@@ -106,7 +153,7 @@ impl TorrentTask {
         if !peers.is_empty() {
             self.face.order(|orders| orders.peers.extend(peers));
         }
-        if let Some(link) = self.terms.link.as_ref().filter(|link| !link.peers().is_empty()) {
+        if let Some(link) = self.link.as_ref().filter(|link| !link.peers().is_empty()) {
             let look_up = look_up(self.face.clone(), link.peers().to_vec());
             self.shared.tasks.spawn("look up peers", look_up);
         }
@@ -114,7 +161,8 @@ impl TorrentTask {
 
     pub(super) fn on_done(&mut self, now: Moment, done: Done) {
         match done {
-            Done::Stored { piece, stored } => self.on_stored(now, piece, stored),
+            Done::Stored { pieces, stored } => self.on_stored(now, pieces, stored),
+            Done::Through { piece, result } => self.on_through(now, piece, *result),
             Done::Parsed(Some(metainfo)) => self.open(metainfo),
             Done::Parsed(None) => self.feed(now, Input::MetadataRefused),
             Done::Opened(Ok(opened)) => self.on_opened(now, opened),
@@ -124,6 +172,10 @@ impl TorrentTask {
             Done::Settled(Ok(())) => self.on_settled(now),
             Done::Selected(Ok(())) => {}
             Done::Finished(Ok(())) => self.on_finished(now),
+            Done::Checkpointed(result) => self.on_checkpointed(now, result),
+            Done::Reopened(result) => self.on_reopened(now, result),
+            Done::Reread(reread) => self.on_reread(now, reread),
+            Done::Sealed => {}
             Done::Opened(Err(error))
             | Done::Checked { states: Err(error), .. }
             | Done::Settled(Err(error))
@@ -142,24 +194,21 @@ impl TorrentTask {
     }
 
     fn open(&mut self, metainfo: Arc<Metainfo>) {
-        if let (Selection::All, Some(link)) = (&self.terms.selection, &self.terms.link) {
-            self.terms.selection = selection_of(link, &metainfo);
+        if let (Selection::All, Some(link)) = (&self.opening.selection, &self.link) {
+            self.opening.selection = selection_of(link, &metainfo);
         }
-        let (mode, selection) = (self.terms.mode.clone(), self.terms.selection.clone());
-        let overwrite = self.terms.overwrite;
-        self.background(
-            move || open(&mode, metainfo, &selection, overwrite),
-            |opened| Done::Opened(flatten(opened)),
-        );
+        let opening = self.opening.clone();
+        self.background(move || opening.open(metainfo), |opened| Done::Opened(flatten(opened)));
     }
 
     fn on_opened(&mut self, now: Moment, opened: Opened) {
-        let Opened { metainfo, storage } = opened;
+        let Opened { metainfo, storage, known } = opened;
         let geometry = *metainfo.geometry();
-        let progress = Arc::new(Progress::new(metainfo.clone(), &self.terms.selection));
+        let progress = Arc::new(Progress::new(metainfo.clone(), &self.opening.selection));
         // Only ever set here, and metadata comes once.
         let _ = self.face.progress.set(progress.clone());
-        let check = Check::new(geometry.piece_count());
+        self.face.known_pieces.store(known.count(), Ordering::Relaxed);
+        let check = Check::new(known);
         let content = Content { metainfo: metainfo.clone(), geometry, storage, progress, check };
         for link in self.links.values() {
             link.outbox.set_source(content.source());
@@ -168,18 +217,26 @@ impl TorrentTask {
         self.face.advance(|status| status.metainfo = Some(metainfo.clone()));
         self.face.tell(Event::Metadata(metainfo.clone()));
         self.feed(now, Input::Metainfo(metainfo));
-        if matches!(self.terms.mode, Mode::Seed { verified: true, .. }) {
+        if matches!(self.opening.mode, Mode::Seed { verified: true, .. }) {
             self.trust_all(now);
         } else {
-            self.check_more();
+            self.check(now);
+        }
+    }
+
+    /// Hashes what is on the disk and not known to be good.
+    pub(super) fn check(&mut self, now: Moment) {
+        self.check_more();
+        // Nothing had to be hashed.
+        if self.content.as_ref().is_some_and(|content| content.check.is_done()) {
+            self.settle(now);
         }
     }
 
     /// The caller has hashed the content a moment ago.
     fn trust_all(&mut self, now: Moment) {
         let Some(content) = &mut self.content else { return };
-        content.check = Check::new(0);
-        content.check.good = Bitfield::all(content.geometry.piece_count());
+        content.check = Check::new(Bitfield::all(content.geometry.piece_count()));
         self.settle(now);
     }
 
@@ -194,13 +251,10 @@ impl TorrentTask {
     fn next_check(&mut self, limit: usize) -> Option<Job> {
         let report = self.jobs.reporter();
         let Content { metainfo, geometry, storage, check, .. } = self.content.as_mut()?;
-        let count = (CHECK_BYTES / geometry.piece_length()).max(1);
-        let end = check.next.saturating_add(count).min(geometry.piece_count());
-        let pieces = check.next..end;
-        if check.running >= limit || pieces.is_empty() {
+        if check.running >= limit {
             return None;
         }
-        check.next = end;
+        let pieces = check.next_run(check::pieces_per_call(geometry.piece_length()))?;
         check.running += 1;
         let metainfo = metainfo.clone();
         let job = CheckPieces {
@@ -227,7 +281,7 @@ impl TorrentTask {
         let (done, total) = (check.done, geometry.piece_count());
         self.face.checked_pieces.store(done, Ordering::Relaxed);
         self.face.tell(Event::Checking { done, total });
-        if done == total {
+        if check.is_done() {
             self.settle(now);
         } else {
             self.check_more();
@@ -237,44 +291,52 @@ impl TorrentTask {
     /// What is on the disk is known: lets the storage act on it before anything is written.
     fn settle(&mut self, now: Moment) {
         let Some(content) = &self.content else { return };
-        if matches!(self.terms.mode, Mode::Seed { .. }) {
+        if !self.opening.is_fetch() {
             return self.on_settled(now);
         }
         let (storage, good) = (content.storage.clone(), content.check.good.clone());
+        let mut missing = content.progress.wanted_pieces().iter().collect::<Vec<_>>();
+        missing.retain(|piece| !good.contains(*piece));
+        let renew = !missing.is_empty() && (storage.has_record() || !good.is_none());
         self.background(
-            move || storage.settle(&good).map_err(Error::from),
+            move || settle(&storage, &good, renew),
             |settled| Done::Settled(flatten(settled)),
         );
     }
 
     fn on_settled(&mut self, now: Moment) {
         let Some(content) = &mut self.content else { return };
+        let known = content.check.known;
         let have = std::mem::take(&mut content.check.good);
         let count = have.count();
         // A seed writes nothing, so it wants nothing but what it has.
-        let wanted = match self.terms.mode {
+        let wanted = match self.opening.mode {
             Mode::Fetch { .. } => content.progress.wanted_pieces(),
             Mode::Seed { .. } => have.clone(),
         };
         self.face.checked_pieces.store(content.geometry.piece_count(), Ordering::Relaxed);
-        for piece in have.iter() {
-            self.count_piece(piece);
+        for file in content.progress.recount(&have) {
+            self.face.tell(Event::FileDone { file });
+        }
+        self.recovered();
+        if !self.opening.is_fetch() && known < count {
+            self.seal(have.clone());
         }
         self.feed(now, Input::Wanted(wanted));
         self.feed(now, Input::Checked { have });
         self.face.advance(|status| status.checked = Some(count));
         // A completed fetch has its name already; what it does is told by its phase.
-        tracing::debug!(pieces = count, "checked");
+        tracing::debug!(pieces = count, known, "checked");
     }
 
     /// Another choice of files.
     pub(super) fn on_selection(&mut self, now: Moment, selection: Selection) {
-        self.terms.selection = selection;
+        self.opening.selection = selection;
         let Some(content) = &self.content else { return };
-        if matches!(self.terms.mode, Mode::Seed { .. }) {
+        if matches!(self.opening.mode, Mode::Seed { .. }) {
             return;
         }
-        content.progress.select(&self.terms.selection);
+        content.progress.select(&self.opening.selection);
         let wanted = content.progress.wanted_pieces();
         let (storage, progress) = (content.storage.clone(), content.progress.clone());
         self.background(
@@ -290,12 +352,14 @@ impl TorrentTask {
     /// Everything wanted is here: forces it to the disk and gives it its final name.
     pub(super) fn finish(&mut self, now: Moment) {
         let Some(content) = &self.content else { return };
-        if matches!(self.terms.mode, Mode::Seed { .. }) {
+        if matches!(self.opening.mode, Mode::Seed { .. }) {
             return self.on_finished(now);
         }
         let storage = content.storage.clone();
+        let have = self.core.have().cloned().unwrap_or_default();
+        self.keep.clear();
         self.background(
-            move || storage.sync().and_then(|()| storage.finish()).map_err(Error::from),
+            move || storage.sync().and_then(|()| storage.conclude(&have)).map_err(Error::from),
             |finished| Done::Finished(flatten(finished)),
         );
     }
@@ -309,7 +373,7 @@ impl TorrentTask {
     }
 
     /// Has a worker do something long.
-    fn background<T: Send + 'static>(
+    pub(super) fn background<T: Send + 'static>(
         &mut self,
         work: impl FnOnce() -> T + Send + 'static,
         done: impl FnOnce(Result<T, JobPanicked>) -> Done + Send + 'static,
@@ -317,15 +381,16 @@ impl TorrentTask {
         let report = self.jobs.reporter();
         self.jobs.push(Job::new(Kind::Background, work, move |result| report(done(result))));
     }
+}
 
-    /// Stops the torrent on an error of this machine.
-    pub(super) fn fail(&mut self, now: Moment, error: Error) {
-        tracing::warn!(%error, "torrent failed");
-        self.core.fail(now);
-        self.drain(now);
-        self.face.advance(|status| status.outcome = Some(Err(error.clone())));
-        self.face.tell(Event::Failed(error));
+/// Lets the storage act on what a check found, and records it before anything is written.
+/// Blocks.
+fn settle(storage: &FsStorage, good: &Bitfield, renew: bool) -> Result<(), Error> {
+    storage.settle(good)?;
+    if renew && let Kept::No(error) = storage.checkpoint(good)? {
+        tracing::warn!(%error, "what is verified is not recorded");
     }
+    Ok(())
 }
 
 /// Finds the addresses of the peers that a link names; a torrent that ends ends it.
@@ -354,12 +419,29 @@ fn selection_of(link: &Magnet, metainfo: &Metainfo) -> Selection {
 }
 
 impl Check {
-    fn new(pieces: u32) -> Self {
-        Self { next: 0, running: 0, done: 0, good: Bitfield::none(pieces) }
+    /// All but these pieces is to be hashed.
+    pub(super) fn new(known: Bitfield) -> Self {
+        let done = known.count();
+        Self { next: 0, running: 0, done, known: done, good: known }
+    }
+
+    /// The next at most `longest` pieces in a row to hash.
+    fn next_run(&mut self, longest: u32) -> Option<Range<u32>> {
+        let total = self.good.len();
+        let is_known = |piece| self.good.contains(PieceIndex::new(piece));
+        let start = (self.next..total).find(|piece| !is_known(*piece)).unwrap_or(total);
+        let longest_end = start.saturating_add(longest).min(total);
+        let end = (start..longest_end).find(|piece| is_known(*piece)).unwrap_or(longest_end);
+        self.next = end;
+        (start < end).then_some(start..end)
+    }
+
+    const fn is_done(&self) -> bool {
+        self.done == self.good.len()
     }
 }
 
-fn flatten<T>(result: Result<Result<T, Error>, JobPanicked>) -> Result<T, Error> {
+pub(super) fn flatten<T>(result: Result<Result<T, Error>, JobPanicked>) -> Result<T, Error> {
     result.unwrap_or(Err(Error::Internal))
 }
 

@@ -11,7 +11,7 @@ use crate::engine::gate::Gate;
 use crate::metainfo::Metainfo;
 use crate::proto::event::Phase;
 use crate::proto::torrent::Snapshot;
-use crate::session::{Completed, Error, Event, Selection, SourceReport};
+use crate::session::{Completed, Error, Event, Selection, SourceReport, Trouble};
 use crate::types::InfoHashes;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -39,6 +39,8 @@ pub(crate) struct Face {
     pub(crate) progress: OnceLock<Arc<Progress>>,
     /// Pieces hashed so far while checking.
     pub(crate) checked_pieces: AtomicU32,
+    /// Pieces of those that an earlier run had verified.
+    pub(crate) known_pieces: AtomicU32,
     events: Mutex<Option<broadcast::Sender<Event>>>,
     live: Mutex<Option<Arc<Snapshot>>>,
     sources: Mutex<BTreeMap<String, SourceReport>>,
@@ -55,6 +57,8 @@ pub(crate) struct Status {
     pub(crate) checked: Option<u32>,
     /// How the fetch ended, if it did.
     pub(crate) outcome: Option<Result<Completed, Error>>,
+    /// Why it waits, if this machine has failed it.
+    pub(crate) trouble: Option<Trouble>,
     /// The torrent's task is gone.
     pub(crate) ended: bool,
 }
@@ -76,6 +80,7 @@ impl Face {
             metainfo: None,
             checked: None,
             outcome: None,
+            trouble: None,
             ended: false,
         };
         Self {
@@ -85,6 +90,7 @@ impl Face {
             status: watch::Sender::new(status),
             progress: OnceLock::new(),
             checked_pieces: AtomicU32::new(0),
+            known_pieces: AtomicU32::new(0),
             events: Mutex::new(Some(broadcast::Sender::new(EVENTS_KEPT))),
             live: Mutex::default(),
             sources: Mutex::default(),

@@ -39,6 +39,7 @@ impl TorrentTask {
             self.feed_from(now, peer, Input::Sent { peer, span });
         }
         for span in unread {
+            self.on_unread(now, span.piece);
             self.feed_from(now, peer, Input::ServeFailed { peer, span });
         }
         if flushed {
@@ -68,8 +69,10 @@ impl TorrentTask {
         if !self.links.contains_key(&peer) {
             return;
         }
-        if self.core.receive(now, peer, span) == Disposition::Keep {
-            self.keep(span, block);
+        match self.core.receive(now, peer, span) {
+            Disposition::Keep => self.keep(span, block),
+            Disposition::WriteThrough => self.keep_through(span, block),
+            Disposition::Drop => drop(block),
         }
         self.drain(now);
     }
@@ -115,6 +118,7 @@ impl TorrentTask {
     pub(super) fn on_orders(&mut self, now: Moment, orders: Orders) {
         let Orders { pause, peers, selection, capacity_bytes, stop } = orders;
         if let Some(bytes) = capacity_bytes {
+            self.batch.set_budget(bytes);
             self.feed(now, Input::Capacity { bytes });
         }
         if !peers.is_empty() {

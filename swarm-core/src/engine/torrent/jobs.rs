@@ -16,6 +16,9 @@ use tokio::sync::mpsc::error::TrySendError;
 /// Jobs of one torrent in the workers' hands; more wait here.
 const UNDER_WAY_MAX: usize = 256;
 
+/// Pieces of work of one torrent on threads of their own: a checkpoint.
+const BESIDE_MAX: usize = 1;
+
 /// What the workers do for one torrent.
 #[derive(Debug)]
 pub(super) struct Jobs {
@@ -28,7 +31,7 @@ pub(super) struct Jobs {
 
 impl Jobs {
     pub(super) fn new() -> Self {
-        let (sender, done) = mpsc::channel(UNDER_WAY_MAX);
+        let (sender, done) = mpsc::channel(UNDER_WAY_MAX + BESIDE_MAX);
         Self { sender, done, under_way: 0, waiting: VecDeque::new() }
     }
 
@@ -40,6 +43,13 @@ impl Jobs {
             let is_full = matches!(sent, Err(TrySendError::Full(_)));
             debug_assert!(!is_full, "the channel has room for every job under way");
         }
+    }
+
+    /// Counts work that is done on a thread of its own, beside the workers: one that waits for
+    /// a disk would keep a core from hashing. To be told when it is done like any job.
+    pub(super) fn beside(&mut self) -> impl FnOnce(Done) + Send + use<> {
+        self.under_way += 1;
+        self.reporter()
     }
 
     /// Puts a job in line.
@@ -65,6 +75,11 @@ impl Jobs {
         }
     }
 
+    /// Jobs in the workers' hands.
+    pub(super) const fn under_way(&self) -> usize {
+        self.under_way
+    }
+
     /// Drops what the workers have not got yet.
     pub(super) fn give_up_waiting(&mut self) {
         self.waiting.clear();
@@ -84,9 +99,9 @@ impl Jobs {
         Some(done)
     }
 
-    /// Whether the workers have nothing of ours.
-    pub(super) const fn is_idle(&self) -> bool {
-        self.under_way == 0
+    /// Whether nothing is under way or in line.
+    pub(super) fn is_idle(&self) -> bool {
+        self.under_way == 0 && self.waiting.is_empty()
     }
 }
 

@@ -6,20 +6,25 @@
 //! what does not fit now waits in a line of its own and is tried again when told to.
 //!
 //! Files follow the direction: `feed` (what comes in), `act` (what goes out), `serve`
-//! (blocks to peers), `content` (metadata, checking, finishing), `show` (what is told).
+//! (blocks to peers), `content` (metadata, checking, finishing), `keep` (what survives a restart),
+//! `trouble` (when this machine fails), `show` (what is told).
 //!
 //! Not here: decisions (`proto`), sockets (`peer`), disk and hash work (`data`).
 
 mod act;
+mod batch;
 mod content;
 mod face;
 mod feed;
 mod jobs;
+mod keep;
 mod progress;
 mod serve;
 mod show;
+mod through;
+mod trouble;
 
-pub(crate) use content::{Opened, open};
+pub(crate) use content::{Opened, Opening};
 pub(crate) use face::{Face, Orders, Status};
 
 use super::announcing::Trackers;
@@ -31,18 +36,22 @@ use crate::metainfo::Magnet;
 use crate::proto::PeerKey;
 use crate::proto::input::{CloseReason, DialError, Direction, Input, Source};
 use crate::proto::torrent::{Config as CoreConfig, Params, Torrent};
-use crate::session::{AddTorrent, Mode, Selection};
+use crate::session::AddTorrent;
 use crate::types::{Moment, PeerId, PieceIndex, Span};
 use crate::wire::Reserved;
+use batch::Batch;
 use bytes::BytesMut;
 use content::{Content, Done};
 use jobs::Jobs;
+use keep::Keep;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use through::Through;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+use trouble::Trouble;
 
 /// Reports that may wait for a torrent; then its peers stop reading.
 pub(crate) const INBOX_MAX: usize = 256;
@@ -95,7 +104,11 @@ pub(crate) struct TorrentTask {
     shared: Arc<Shared>,
     face: Arc<Face>,
     core: Torrent,
-    terms: Terms,
+    opening: Opening,
+    /// The magnet link the torrent came from.
+    link: Option<Box<Magnet>>,
+    keep: Keep,
+    trouble: Trouble,
     started: Moment,
     inbox: Inbox,
     mail: mpsc::Receiver<Mail>,
@@ -109,6 +122,9 @@ pub(crate) struct TorrentTask {
     /// Blocks to read for peers first, of this turn.
     reads: Vec<(PeerKey, Span)>,
     pieces: BTreeMap<PieceIndex, PieceBuf>,
+    through: Through,
+    /// Complete pieces that wait to be hashed.
+    batch: Batch,
     content: Option<Content>,
     share: Option<Share>,
     trackers: Option<Trackers>,
@@ -116,16 +132,6 @@ pub(crate) struct TorrentTask {
     fetched: bool,
     shown: Moment,
     stopping: bool,
-}
-
-/// What the caller asked for.
-#[derive(Debug)]
-struct Terms {
-    mode: Mode,
-    selection: Selection,
-    overwrite: bool,
-    /// The magnet link the torrent came from.
-    link: Option<Box<Magnet>>,
 }
 
 /// What a torrent starts from.
@@ -145,19 +151,18 @@ impl TorrentTask {
         let Start { add, opened, face, mail, inbox, seed } = start;
         let now = shared.clock.now();
         let core = Torrent::new(params(&shared, &face, seed), now);
+        let batch = Batch::new(shared.config.receive_budget);
         let (tiers, order) = (add.tracker_tiers(), add.tier_order());
         let trackers = Trackers::start(&shared, &face, &inbox, (seed, &tiers, order));
-        let terms = Terms {
-            mode: add.mode,
-            selection: add.selection,
-            overwrite: add.overwrite,
-            link: add.source.into_link(),
-        };
+        let opening = Opening::new(&add, &shared.config);
         let mut task = Self {
             shared,
             face,
             core,
-            terms,
+            opening,
+            link: add.source.into_link(),
+            keep: Keep::default(),
+            trouble: Trouble::default(),
             started: now,
             inbox,
             mail,
@@ -168,6 +173,8 @@ impl TorrentTask {
             serves: Vec::new(),
             reads: Vec::new(),
             pieces: BTreeMap::new(),
+            through: Through::default(),
+            batch,
             content: None,
             share: None,
             trackers,
@@ -219,8 +226,12 @@ impl TorrentTask {
         if self.core.deadline().is_some_and(|deadline| deadline <= now) {
             self.feed(now, Input::Wake);
         }
+        self.checkpoint(now);
+        self.retry(now);
         self.post_serves();
         self.line_up_reads();
+        self.line_up_stores(now);
+        self.line_up_through();
         self.submit_jobs();
         self.post();
         self.show(now);
@@ -234,7 +245,8 @@ impl TorrentTask {
 
     /// When to look again if nothing arrives.
     fn next_wake(&self) -> Moment {
-        let core = self.core.deadline().unwrap_or(Moment::NEVER);
+        let disk = self.keep.deadline().min(self.trouble.deadline()).min(self.batch.deadline());
+        let core = self.core.deadline().unwrap_or(Moment::NEVER).min(disk);
         if self.links.is_empty() { core } else { core.min(self.shown + SHOW_IDLE) }
     }
 
@@ -243,11 +255,13 @@ impl TorrentTask {
         let now = self.shared.clock.now();
         self.feed(now, Input::Pause);
         self.jobs.give_up_waiting();
+        drop(self.batch.take_all());
         self.post();
         while !self.jobs.is_idle() {
             let Some(done) = self.jobs.next().await else { break };
             self.on_last_done(done);
         }
+        self.last_checkpoint().await;
         self.show_now(self.shared.clock.now());
     }
 }
@@ -269,6 +283,7 @@ impl Drop for TorrentTask {
 fn params(shared: &Shared, face: &Face, seed: u64) -> Params {
     let mut config = CoreConfig::default();
     config.peers_max = shared.config.peers_per_torrent_max;
+    config.peer_exchange = shared.config.peer_exchange;
     config.receive_budget = shared.config.receive_budget;
     config.send_budget = shared.config.send_budget;
     Params {

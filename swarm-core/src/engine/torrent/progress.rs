@@ -83,6 +83,22 @@ impl Progress {
         done
     }
 
+    /// Counts anew what was found on the disk; gives the wanted files that are done and were
+    /// not before.
+    pub(crate) fn recount(&self, have: &Bitfield) -> Vec<FileIndex> {
+        let extents = self.metainfo.layout().extents();
+        let full: Vec<bool> = extents
+            .iter()
+            .zip(&self.files)
+            .map(|(extent, file)| file.have_bytes.swap(0, Ordering::Relaxed) == extent.length)
+            .collect();
+        self.have_bytes.store(0, Ordering::Relaxed);
+        let mut done: Vec<FileIndex> =
+            have.iter().flat_map(|piece| self.add_piece(piece)).collect();
+        done.retain(|file| full.get(file.as_usize()) != Some(&true));
+        done
+    }
+
     /// The pieces that hold a byte of a file that counts.
     pub(crate) fn wanted_pieces(&self) -> Bitfield {
         let geometry = self.metainfo.geometry();

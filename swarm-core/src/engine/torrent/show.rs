@@ -92,12 +92,11 @@ impl TorrentTask {
 
     /// A job reports after the torrent was told to stop: only what it wrote matters.
     pub(super) fn on_last_done(&self, done: Done) {
-        if let Done::Stored {
-            stored: Ok(Stored { outcome: StoreOutcome::NotWritten(error), .. }),
-            ..
-        } = done
-        {
-            tracing::warn!(%error, "a verified piece could not be written");
+        let Done::Stored { stored: Ok(stored), .. } = done else { return };
+        for Stored { outcome, .. } in stored {
+            if let StoreOutcome::NotWritten(error) = outcome {
+                tracing::warn!(%error, "a verified piece could not be written");
+            }
         }
     }
 }

@@ -8,14 +8,15 @@
 //! Not here: the query and the reply (`wire::tracker_http`), the limit on the whole.
 
 use super::error::RedirectFault;
-use super::{AnnounceError, Timing, resolve};
+use super::{AnnounceError, Timing, resolve, source_for};
 use crate::wire::tracker::Family;
 use crate::wire::tracker_http::{self, AnnounceReply, REPLY_MAX, ReplyError};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{HeaderValue, LOCATION};
-use reqwest::{Client, Response};
+use reqwest::{Client, ClientBuilder, Response};
 use std::error::Error;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use tokio::sync::OnceCell;
 use url::Url;
@@ -32,28 +33,38 @@ const PORT_OF_URL: u16 = 0;
 pub(super) struct Http {
     name: HeaderValue,
     timing: Timing,
-    /// By family. Reading the system's certificates takes time and may fail, so plain HTTP
-    /// does without them.
-    plain: [OnceCell<Client>; 2],
-    tls: [OnceCell<Client>; 2],
+    /// Reading the system's certificates takes time and may fail, so plain HTTP does without.
+    plain: Clients,
+    tls: Clients,
+}
+
+/// By family: those that connect from any address, and those that connect from the one we
+/// listen on, which does not change as long as the session lives.
+#[derive(Debug, Default)]
+struct Clients {
+    any: [OnceCell<Client>; 2],
+    bound: [OnceCell<Client>; 2],
 }
 
 impl Http {
     pub(super) fn new(name: &str, timing: Timing) -> Self {
         let name = HeaderValue::from_str(name).unwrap_or(HeaderValue::from_static("swarm"));
-        Self { name, timing, plain: Default::default(), tls: Default::default() }
+        Self { name, timing, plain: Clients::default(), tls: Clients::default() }
     }
 
-    /// Sends the announce that is in `url` and reads the answer.
+    /// Sends the announce that is in `url` and reads the answer; `listen` is where peers reach
+    /// us over this family.
     pub(super) async fn announce(
         &self,
         url: &str,
         family: Family,
+        listen: Option<SocketAddr>,
     ) -> Result<AnnounceReply, AnnounceError> {
         let mut url = Url::parse(url).map_err(|_| AnnounceError::BadUrl)?;
         for _ in 0..=REDIRECTS_MAX {
             resolve::check_literal(&url, family)?;
-            let client = self.client(family, url.scheme() == "https").await?;
+            let source = source_for(listen, &url);
+            let client = self.client(family, source, url.scheme() == "https").await?;
             let response = client.get(url.clone()).send().await.map_err(blame)?;
             if !response.status().is_redirection() {
                 return answer(response).await;
@@ -64,15 +75,23 @@ impl Http {
         Err(AnnounceError::Redirect(RedirectFault::TooMany))
     }
 
-    async fn client(&self, family: Family, tls: bool) -> Result<&Client, AnnounceError> {
-        let [v4, v6] = if tls { &self.tls } else { &self.plain };
+    async fn client(
+        &self,
+        family: Family,
+        source: Option<IpAddr>,
+        tls: bool,
+    ) -> Result<&Client, AnnounceError> {
+        let clients = if tls { &self.tls } else { &self.plain };
+        let [v4, v6] = if source.is_some() { &clients.bound } else { &clients.any };
         let cell = match family {
             Family::V4 => v4,
             Family::V6 => v6,
         };
         let (name, timing) = (self.name.clone(), self.timing);
         cell.get_or_try_init(async || {
-            let building = tokio::task::spawn_blocking(move || build(name, timing, family, tls));
+            let building = tokio::task::spawn_blocking(move || {
+                build(name, timing, family, tls).local_address(source).build().map_err(blame)
+            });
             let failed = |_| AnnounceError::Http("HTTP client failed to start".to_owned());
             building.await.map_err(failed)?
         })
@@ -80,12 +99,7 @@ impl Http {
     }
 }
 
-fn build(
-    name: HeaderValue,
-    timing: Timing,
-    family: Family,
-    tls: bool,
-) -> Result<Client, AnnounceError> {
+fn build(name: HeaderValue, timing: Timing, family: Family, tls: bool) -> ClientBuilder {
     let builder = Client::builder()
         .user_agent(name)
         .dns_resolver(Arc::new(FamilyResolver(family)))
@@ -97,8 +111,7 @@ fn build(
         .pool_max_idle_per_host(0)
         .connect_timeout(timing.http_connect)
         .read_timeout(timing.http_idle);
-    let builder = if tls { builder } else { builder.tls_certs_only([]) };
-    builder.build().map_err(blame)
+    if tls { builder } else { builder.tls_certs_only([]) }
 }
 
 /// Gives the HTTP library addresses of one family only, and only those that are allowed.

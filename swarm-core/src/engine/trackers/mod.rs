@@ -19,6 +19,7 @@ mod tests;
 
 pub(crate) use error::{AnnounceError, shown};
 
+use super::source::{self, ListenAddrs};
 use crate::proto::announce::{AnnounceId, AnnounceInput, Announcement};
 use crate::types::{InfoHash, PeerId};
 use crate::wire::tracker::{Announce, AnnounceEvent, Family, PEERS_PER_REPLY_MAX};
@@ -28,12 +29,13 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::collections::BTreeSet;
 use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
-use url::Url;
+use url::{Host, Url};
 
 /// Announces under way at once; more wait (LIMITS C14).
 pub(crate) const CONCURRENT_MAX: usize = 50;
@@ -85,16 +87,21 @@ pub(crate) struct Announcing {
     /// Random; tells a tracker that our IPv4 and our IPv6 address are one client (BEP 7).
     pub(crate) key: u32,
     /// Where peers reach us.
-    pub(crate) ports: ListenPorts,
+    pub(crate) listen: ListenAddrs,
 }
 
-/// The ports we listen on, by family; `None` where we do not.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct ListenPorts {
-    /// Over IPv4.
-    pub(crate) v4: Option<u16>,
-    /// Over IPv6.
-    pub(crate) v6: Option<u16>,
+/// The address to announce from to the tracker of this URL; see [`source::source_for`].
+fn source_for(listen: Option<SocketAddr>, tracker: &Url) -> Option<IpAddr> {
+    let is_loopback = match tracker.host() {
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        // An IPv4 address is a name to the parser, unless the scheme is a web's.
+        Some(Host::Domain(name)) => name
+            .parse::<IpAddr>()
+            .map_or_else(|_| name.eq_ignore_ascii_case("localhost"), |ip| ip.is_loopback()),
+        None => false,
+    };
+    source::source_for(listen, is_loopback)
 }
 
 /// One announce to one tracker.
@@ -107,7 +114,7 @@ pub(crate) struct AnnounceRequest {
     /// What the tracker asked to be sent back.
     pub(crate) tracker_id: Option<Vec<u8>>,
     /// Where peers reach us.
-    pub(crate) ports: ListenPorts,
+    pub(crate) listen: ListenAddrs,
     /// For the whole, waiting for a free slot included; `None` is the protocol's own limit.
     pub(crate) limit: Option<Duration>,
 }
@@ -128,7 +135,7 @@ impl AnnounceRequest {
             url: Arc::clone(&announcement.url),
             announce,
             tracker_id: announcement.tracker_id.clone(),
-            ports: who.ports,
+            listen: who.listen,
             limit: (announcement.event == AnnounceEvent::Stopped).then_some(STOP_LIMIT),
         }
     }
@@ -190,26 +197,25 @@ impl TrackerClient {
     ) -> Result<AnnounceReply, AnnounceError> {
         let url = Url::parse(&request.url).map_err(|_| AnnounceError::BadUrl)?;
         // On the heap, so that whoever announces does not carry two HTTP exchanges around.
-        let over = |family, port| Box::pin(self.announce_over(request, &url, family, port));
-        let result = match (request.ports.v4, request.ports.v6) {
-            (Some(v4), Some(v6)) => {
+        let over = |family, listen| Box::pin(self.announce_over(request, &url, family, listen));
+        let result = match (request.listen.v4, request.listen.v6) {
+            (v4 @ Some(_), v6 @ Some(_)) => {
                 let (v4, v6) = (over(Family::V4, v4), over(Family::V6, v6));
                 return first_and_soon(v4, v6, self.timing.family_grace).await;
             }
-            (Some(v4), None) => over(Family::V4, v4).await,
-            (None, Some(v6)) => over(Family::V6, v6).await,
-            (None, None) => over(Family::V4, 0).await,
+            (None, v6 @ Some(_)) => over(Family::V6, v6).await,
+            (v4, None) => over(Family::V4, v4).await,
         };
         if !matches!(result, Err(AnnounceError::NoAddress)) {
             return result;
         }
         // The tracker is only where we do not listen: nobody can dial us, but we can dial.
-        let other = if request.ports.v4.is_none() && request.ports.v6.is_some() {
+        let other = if request.listen.v4.is_none() && request.listen.v6.is_some() {
             Family::V4
         } else {
             Family::V6
         };
-        over(other, 0).await
+        over(other, None).await
     }
 
     async fn announce_over(
@@ -217,18 +223,21 @@ impl TrackerClient {
         request: &AnnounceRequest,
         url: &Url,
         family: Family,
-        port: u16,
+        listen: Option<SocketAddr>,
     ) -> Result<AnnounceReply, AnnounceError> {
+        let port = listen.map_or(0, |addr| addr.port());
         let announce = Announce { port, ..request.announce };
         let result = match url.scheme() {
             "http" | "https" => {
                 let url = announce_url(url.as_str(), &announce, request.tracker_id.as_deref());
-                timeout(self.timing.http_total, self.http.announce(&url, family)).await
+                timeout(self.timing.http_total, self.http.announce(&url, family, listen)).await
             }
             "udp" => {
                 let transaction = || self.transaction();
                 let first_wait = self.timing.udp_first;
-                let announce = udp::announce(url, &announce, family, first_wait, &transaction);
+                let source = source_for(listen, url);
+                let route = udp::Route { family, source, first_wait };
+                let announce = udp::announce(url, &announce, route, &transaction);
                 timeout(self.timing.udp_total, announce).await
             }
             _ => return Err(AnnounceError::BadUrl),

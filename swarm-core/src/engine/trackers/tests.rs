@@ -10,15 +10,17 @@ use crate::wire::tracker_udp::{
 use error::RedirectFault;
 use std::cell::RefCell;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
 /// A test that takes longer has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
-const V4: ListenPorts = ListenPorts { v4: Some(6881), v6: None };
-const BOTH: ListenPorts = ListenPorts { v4: Some(6881), v6: Some(6882) };
-const V6: ListenPorts = ListenPorts { v4: None, v6: Some(6882) };
+const ALL_V4: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 6881);
+const ALL_V6: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 6882);
+const V4: ListenAddrs = ListenAddrs { v4: Some(ALL_V4), v6: None };
+const BOTH: ListenAddrs = ListenAddrs { v4: Some(ALL_V4), v6: Some(ALL_V6) };
+const V6: ListenAddrs = ListenAddrs { v4: None, v6: Some(ALL_V6) };
 
 fn short() -> Timing {
     Timing {
@@ -40,7 +42,7 @@ fn hasty() -> TrackerClient {
     TrackerClient::with_timing("swarm test", 1, short())
 }
 
-fn request(url: impl Into<Arc<str>>, ports: ListenPorts) -> AnnounceRequest {
+fn request(url: impl Into<Arc<str>>, listen: ListenAddrs) -> AnnounceRequest {
     let announce = Announce {
         event: AnnounceEvent::Started,
         key: 0xbeef,
@@ -48,7 +50,7 @@ fn request(url: impl Into<Arc<str>>, ports: ListenPorts) -> AnnounceRequest {
         left: 99,
         ..Announce::new(InfoHash::new([0xfe; 20]), PeerId::new(*b"-SW0100-abcdefghijkl"), 0)
     };
-    AnnounceRequest { url: url.into(), announce, tracker_id: None, ports, limit: None }
+    AnnounceRequest { url: url.into(), announce, tracker_id: None, listen, limit: None }
 }
 
 fn peers() -> Vec<SocketAddr> {
@@ -161,9 +163,9 @@ async fn an_http_announce_says_what_bep_3_asks_and_brings_peers_of_both_families
 #[tokio::test]
 async fn a_tracker_where_we_do_not_listen_is_told_port_zero() {
     let script = Script::new().await;
-    for ports in [V6, ListenPorts::default()] {
+    for listen in [V6, ListenAddrs::default()] {
         let client = client();
-        let request = request(script.url("/announce"), ports);
+        let request = request(script.url("/announce"), listen);
         script.play(vec![ok_reply()], client.announce(request)).await.unwrap();
         assert!(script.requests.borrow_mut().remove(0).contains("&port=0&"));
     }
@@ -177,6 +179,35 @@ async fn an_ipv6_tracker_is_told_the_ipv6_port() {
     let request = request(script.url("/announce"), BOTH);
     script.play(vec![ok_reply()], client.announce(request)).await.unwrap();
     assert!(script.requests.borrow()[0].contains("&port=6882&"));
+}
+
+/// On a machine of several addresses, the tracker sees the one we listen on.
+#[tokio::test]
+async fn who_listens_on_one_address_announces_from_it() {
+    let here: IpAddr = Ipv4Addr::new(127, 0, 0, 2).into();
+    let listen = ListenAddrs { v4: Some((here, 6881).into()), v6: None };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/announce", listener.local_addr().unwrap());
+    let client = client();
+    let ask = client.announce(request(url, listen));
+    let serve = async {
+        let (mut stream, from) = listener.accept().await.unwrap();
+        read_request(&mut stream).await;
+        stream.write_all(&ok_reply()).await.unwrap();
+        from.ip()
+    };
+    let (asked, from) = timeout(PATIENCE, async { tokio::join!(ask, serve) }).await.unwrap();
+    assert_eq!((asked, from), (Ok(reply()), here));
+
+    let (socket, url) = udp_socket().await;
+    let hasty = hasty();
+    let ask = hasty.announce(request(url, listen));
+    let hear = async { socket.recv_from(&mut [0; 64]).await.unwrap().1.ip() };
+    let from = tokio::select! {
+        from = hear => from,
+        _ = async { ask.await.unwrap_err(); std::future::pending::<()>().await } => unreachable!(),
+    };
+    assert_eq!(from, here);
 }
 
 #[tokio::test]
@@ -233,7 +264,7 @@ fn a_request_says_what_the_announcer_asks_and_a_goodbye_is_short() {
         info_hash: InfoHash::new([1; 20]),
         peer_id: PeerId::new([2; 20]),
         key: 3,
-        ports: BOTH,
+        listen: BOTH,
     };
     let request = AnnounceRequest::new(&announcement, &who);
     assert_eq!((request.announce.event, request.limit), (AnnounceEvent::Started, None));

@@ -14,7 +14,7 @@ use crate::wire::tracker_http::{AnnounceReply, Refusal, ReplyError, Retry};
 use crate::wire::tracker_udp::{
     ConnectionId, DATAGRAM_MAX, Reply, TransactionId, encode_announce, encode_connect,
 };
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
@@ -23,13 +23,22 @@ use url::Url;
 /// Intervals beyond this are negative numbers on the wire.
 const INTERVAL_MAX: u32 = 0x7fff_ffff;
 
-/// Announces until there is an answer; the caller ends it when there is none. The first round
-/// has `first_wait`.
+/// How an announce goes out.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Route {
+    /// To an address of this family.
+    pub(super) family: Family,
+    /// From this address; `None` from whichever the system chooses.
+    pub(super) source: Option<IpAddr>,
+    /// How long the first round may take.
+    pub(super) first_wait: Duration,
+}
+
+/// Announces until there is an answer; the caller ends it when there is none.
 pub(super) async fn announce(
     url: &Url,
     announce: &Announce,
-    family: Family,
-    first_wait: Duration,
+    Route { family, source, first_wait }: Route,
     transaction: &(dyn Fn() -> TransactionId + Sync),
 ) -> Result<AnnounceReply, AnnounceError> {
     let port = url.port().filter(|port| *port != 0).ok_or(AnnounceError::BadUrl)?;
@@ -37,7 +46,7 @@ pub(super) async fn announce(
     let url_data = url_data(url);
     let mut last = AnnounceError::NoAddress;
     for addr in addrs {
-        let socket = connected(addr).await?;
+        let socket = connected(source, addr).await?;
         let round = Round { socket: &socket, announce, family, url_data: &url_data };
         match round.repeat(first_wait, transaction).await {
             // The host says that nobody listens there: its other address may be better.
@@ -49,12 +58,12 @@ pub(super) async fn announce(
 }
 
 /// A socket that takes datagrams of this address only.
-async fn connected(addr: SocketAddr) -> Result<UdpSocket, AnnounceError> {
-    let any: SocketAddr = match addr {
-        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-    };
-    let socket = UdpSocket::bind(any).await?;
+async fn connected(source: Option<IpAddr>, addr: SocketAddr) -> Result<UdpSocket, AnnounceError> {
+    let source = source.unwrap_or(match addr {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    });
+    let socket = UdpSocket::bind((source, 0)).await?;
     socket.connect(addr).await?;
     Ok(socket)
 }

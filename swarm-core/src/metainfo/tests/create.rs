@@ -159,16 +159,40 @@ fn names_that_are_not_portable_can_still_be_shared() {
     assert_eq!(spelled, ["a:b"], "where the seed finds it");
 }
 
+/// FLEET 4.3, table A: the lengths a crowd of a thousand wants.
 #[test]
-fn piece_lengths_give_a_thousand_to_two_thousand_pieces() {
-    assert_eq!(choose_piece_length(0), 16 << 10);
-    assert_eq!(choose_piece_length(1), 16 << 10);
-    assert_eq!(choose_piece_length(u64::MAX), 16 << 20);
-    for total in (25..35).flat_map(|shift| [1u64 << shift, (1 << shift) + 1, 3 << shift]) {
-        let length = u64::from(choose_piece_length(total));
-        let pieces = total.div_ceil(length);
-        let bounded = length == 16 << 20 && pieces > 2000;
-        assert!(length.is_power_of_two());
-        assert!(bounded || (1000..=2000).contains(&pieces), "{total}: {pieces} pieces");
+fn piece_lengths_are_those_of_the_table() {
+    const KIB: u32 = 1 << 10;
+    const MIB: u32 = 1 << 20;
+    for (total, length) in [
+        (0, 16 * KIB),
+        (1, 16 * KIB),
+        (1_000_000, 16 * KIB),
+        (16_000_000, 32 * KIB),
+        (16 << 20, 32 * KIB),
+        (48 << 20, 64 * KIB),
+        (64_000_000, 128 * KIB),
+        (64 << 20, 128 * KIB),
+        (256_000_000, 512 * KIB),
+        (500_000_000, 512 * KIB),
+        (1_000_000_000, MIB),
+        (1 << 30, MIB),
+        (4_000_000_000, 2 * MIB),
+        (10_000_000_000, 8 * MIB),
+        (20_000_000_000, 16 * MIB),
+        (1 << 40, 16 * MIB),
+        (u64::MAX, 16 * MIB),
+    ] {
+        assert_eq!(choose_piece_length(total), length, "for {total} bytes");
+    }
+}
+
+#[test]
+fn a_crowd_always_has_enough_pieces_and_a_magnet_link_never_too_many() {
+    for exponent in 230..=340u32 {
+        // From 8 MB to 17 GB in steps of a fourteenth.
+        let total = (1.0718f64.powi(i32::try_from(exponent).unwrap())) as u64;
+        let pieces = total.div_ceil(choose_piece_length(total).into());
+        assert!((480..=2000).contains(&pieces), "{pieces} pieces for {total} bytes");
     }
 }

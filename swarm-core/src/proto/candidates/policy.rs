@@ -2,6 +2,7 @@
 //!
 //! Not here: which of them are known to be bad.
 
+use super::scope::Scope;
 use crate::proto::input::Source;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -13,7 +14,7 @@ pub enum AddressPolicy {
     /// case of this client.
     #[default]
     Lan,
-    /// Public swarms: what a tracker says may not point at this machine, its network, or at
+    /// Public swarms: what a tracker or a peer says may not point at this machine, its network, or at
     /// a port below 1024, where some other service listens.
     Internet,
 }
@@ -31,7 +32,9 @@ impl AddressPolicy {
         }
         match (self, source) {
             (Self::Lan, _) | (Self::Internet, Source::User | Source::Incoming) => true,
-            (Self::Internet, Source::Tracker) => addr.port() >= 1024 && !is_local(ip),
+            (Self::Internet, Source::Tracker | Source::Pex) => {
+                addr.port() >= 1024 && Scope::of(ip) == Scope::Global
+            }
         }
     }
 }
@@ -49,23 +52,11 @@ fn is_nobody(ip: IpAddr) -> bool {
     }
 }
 
-/// This machine or its network, not the Internet.
-fn is_local(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => {
-            let [first, second, ..] = ip.octets();
-            let carrier_nat = first == 100 && (64..128).contains(&second);
-            ip.is_loopback() || ip.is_private() || ip.is_link_local() || carrier_nat
-        }
-        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unicast_link_local() || ip.is_unique_local(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const SOURCES: [Source; 3] = [Source::User, Source::Tracker, Source::Incoming];
+    const SOURCES: [Source; 4] = [Source::User, Source::Tracker, Source::Incoming, Source::Pex];
 
     fn addr(text: &str) -> SocketAddr {
         text.parse().unwrap()
@@ -109,6 +100,7 @@ mod tests {
             "1.2.3.4:80",
         ] {
             assert!(!AddressPolicy::Internet.accepts(Source::Tracker, addr(text)), "{text}");
+            assert!(!AddressPolicy::Internet.accepts(Source::Pex, addr(text)), "{text}");
             assert!(AddressPolicy::Internet.accepts(Source::User, addr(text)), "{text}");
             for source in SOURCES {
                 assert!(AddressPolicy::Lan.accepts(source, addr(text)), "{text}");

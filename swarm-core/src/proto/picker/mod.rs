@@ -4,7 +4,9 @@
 //! end, copies of what others owe (see `endgame`).
 //!
 //! Memory: a piece is opened only while all open pieces, counted whole, fit the capacity,
-//! so every open piece can be completed. Should the open ones be pieces that no connected
+//! so every open piece can be completed. Pieces too long for that are written through: the
+//! driver writes their blocks as they come, and only those owed or not written yet count; a
+//! write always ends, so that these cannot be stuck either. Should the open ones be pieces that no connected
 //! peer can continue, while another peer has something else to give, the one with least
 //! in it is given up ([`Picker::take_discarded`]): a full house never stops a download.
 //!
@@ -43,8 +45,14 @@ use crate::geometry::Geometry;
 use crate::types::{Bitfield, BlockRef, PieceIndex};
 use std::collections::BTreeSet;
 
-/// Pieces that may be open whatever the capacity: one to be hashed, one to be fetched.
+/// Pieces that may be open whatever the capacity: one to be hashed, one to be fetched. No more
+/// than these when pieces are written through.
 pub const OPEN_MIN: usize = 2;
+/// Pieces are kept in memory when the capacity has room for so many of them: one is hashed, one
+/// waits for its last blocks, one is begun.
+pub const WHOLE_MIN: u64 = 3;
+/// Bytes of pieces written through that may be owed or waiting whatever the capacity.
+pub const WINDOW_MIN: u64 = 512 << 10;
 /// So many pieces are begun at random, to have something to give that is not what everybody
 /// fetches first.
 pub const RANDOM_FIRST: usize = 4;
@@ -149,8 +157,8 @@ impl Picker {
         self.reset();
     }
 
-    /// Sets how many bytes of pieces may be open at a time; [`OPEN_MIN`] pieces always may.
-    /// Pieces already open stay open.
+    /// Sets how many bytes of pieces may be in memory at a time. Pieces already open stay open,
+    /// and are kept as they were when they were opened.
     pub const fn set_capacity(&mut self, bytes: u64) {
         self.capacity = bytes;
     }
@@ -212,6 +220,19 @@ impl Picker {
         let Some((complete, cancel)) = self.open.give(peer, block) else { return Received::Drop };
         self.sweep();
         Received::Keep { complete, cancel }
+    }
+
+    /// Blocks that arrived of a piece that [is written through](Self::is_through) have been
+    /// written: they take no memory any more.
+    pub fn wrote(&mut self, piece: PieceIndex, blocks: usize) {
+        self.open.wrote(piece, blocks);
+    }
+
+    /// Whether the blocks of an open piece are to be written as they come, because it is too
+    /// long for the capacity that was set when it was opened.
+    #[must_use]
+    pub fn is_through(&self, piece: PieceIndex) -> bool {
+        self.open.get(piece).is_some_and(OpenPiece::is_through)
     }
 
     /// The peer no longer owes the block: rejected, choked, timed out. Should it arrive
@@ -325,10 +346,17 @@ impl Picker {
         self.open.len()
     }
 
-    /// Bytes of the pieces under way, each counted whole.
+    /// Bytes of memory that the pieces under way take, or will with what is owed: each counted
+    /// whole, or by block when it is written through.
     #[must_use]
     pub const fn open_bytes(&self) -> u64 {
         self.open.bytes()
+    }
+
+    /// Whether no further piece may be opened before one is closed.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        !self.has_room()
     }
 
     /// Pieces verified.

@@ -6,10 +6,13 @@
 //!
 //! Not here: which of several right picks is best (see the unit tests).
 
-use super::{COPIES_MAX, OPEN_MIN, PeerHave, Pick, Picker, Received, Restriction, Speed};
+use super::{
+    COPIES_MAX, OPEN_MIN, PeerHave, Pick, Picker, Received, Restriction, Speed, WHOLE_MIN,
+    WINDOW_MIN,
+};
 use crate::geometry::Geometry;
 use crate::proto::PeerKey;
-use crate::types::{Bitfield, BlockIndex, BlockRef, PieceIndex};
+use crate::types::{BLOCK_SIZE, Bitfield, BlockIndex, BlockRef, PieceIndex};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Calls on the picker that one driver's byte string may make.
@@ -26,6 +29,8 @@ pub struct World {
     restricted: BTreeSet<PieceIndex>,
     owed: BTreeSet<(BlockRef, PeerKey)>,
     given: BTreeMap<BlockRef, PeerKey>,
+    /// The open pieces that are written through, with the blocks written of each.
+    through: BTreeMap<PieceIndex, usize>,
     capacity: u64,
     next: u32,
 }
@@ -62,6 +67,7 @@ impl World {
             restricted: BTreeSet::new(),
             owed: BTreeSet::new(),
             given: BTreeMap::new(),
+            through: BTreeMap::new(),
             capacity: u64::MAX,
             next: 0,
         }
@@ -84,6 +90,7 @@ impl World {
             (27, Some(peer)) => self.give_back(peer, b),
             (28, Some(_)) => self.restrict(piece, c),
             (29, Some(_)) if c < 16 => self.verify(piece),
+            (30, Some(_)) => self.write(piece, usize::from(c % 4)),
             (_, Some(_)) => self.judge(c),
         }
         self.compare();
@@ -109,6 +116,9 @@ impl World {
         let blocks = self.geometry.piece_count() * self.geometry.blocks_per_piece();
         for _ in 0..=blocks {
             self.judge(1);
+            for piece in self.geometry.pieces() {
+                self.write(piece, usize::MAX);
+            }
             self.pick(honest, 3, 2);
             while self.owed.iter().any(|(_, owes)| *owes == honest) {
                 self.deliver(honest, 0);
@@ -210,13 +220,18 @@ impl World {
         assert!(out.len() <= room, "more than was asked for");
         let (have, speed, picked) = (peer.have.clone(), peer.speed, out.len());
         self.discard();
+        let mut first_of_through = false;
         for block in out {
+            if self.is_writing_through() && !self.is_open(block.piece) {
+                self.through.insert(block.piece, 0);
+            }
             assert!(have.contains(block.piece), "a piece the peer lacks");
             assert!(allowed.is_none_or(|allowed| allowed.contains(&block.piece)), "choked");
             assert!(self.is_missing(block.piece), "a piece that is had or unwanted");
             assert!(!self.given.contains_key(&block), "a block that is here");
             assert!(self.geometry.block_size(block) > 0, "a block that does not exist");
             let copy = self.owers(block).next().is_some();
+            first_of_through |= !copy && self.through.contains_key(&block.piece);
             assert!(!copy || speed != Speed::Snubbed && allowed.is_none(), "a needless copy");
             assert!(!copy || self.is_all_requested() || self.is_held_up(block), "an early copy");
             assert!(self.owed.insert((block, key)), "a block the peer owes already");
@@ -225,6 +240,8 @@ impl World {
         assert!(picked == 0 || speed != Speed::Snubbed || owed == 1, "a snubbed peer owes one");
         let (now, bytes) = (self.picker.open_pieces(), self.picker.open_bytes());
         assert!(now <= open.max(OPEN_MIN) || bytes <= self.capacity, "over the capacity");
+        let window = self.capacity.max(WINDOW_MIN);
+        assert!(!first_of_through || bytes <= window, "over the capacity by blocks");
     }
 
     fn deliver(&mut self, key: PeerKey, b: u8) {
@@ -295,6 +312,7 @@ impl World {
             let blame: Vec<_> = self.blocks(*piece).map(|(_, giver)| giver).collect();
             assert_eq!(self.picker.failed(*piece), blame, "who gave the blocks");
             self.given.retain(|block, _| block.piece != *piece);
+            self.through.remove(piece);
         } else {
             self.verify(*piece);
         }
@@ -304,10 +322,20 @@ impl World {
         self.picker.verified(piece);
         self.had.insert(piece);
         self.restricted.remove(&piece);
+        self.through.remove(&piece);
         self.owed.retain(|(block, _)| block.piece != piece);
         if self.is_given(piece) {
             self.given.retain(|block, _| block.piece != piece);
         }
+    }
+
+    /// The disk has so many more blocks of a piece.
+    fn write(&mut self, piece: PieceIndex, blocks: usize) {
+        let given = self.blocks(piece).count();
+        let Some(written) = self.through.get_mut(&piece) else { return };
+        let blocks = blocks.min(given - *written);
+        *written += blocks;
+        self.picker.wrote(piece, blocks);
     }
 
     fn discard(&mut self) {
@@ -316,6 +344,7 @@ impl World {
             assert!(!owed || !self.is_missing(piece), "given up while somebody owes it");
             self.given.retain(|block, _| block.piece != piece);
             self.owed.retain(|(block, _)| block.piece != piece);
+            self.through.remove(&piece);
         }
     }
 
@@ -342,7 +371,8 @@ impl World {
                 open.insert(piece);
             }
         }
-        let bytes: u64 = open.iter().map(|piece| u64::from(self.geometry.piece_size(*piece))).sum();
+        self.through.retain(|piece, _| open.contains(piece));
+        let bytes: u64 = open.iter().map(|piece| self.cost(*piece)).sum();
         assert_eq!((self.picker.open_pieces(), self.picker.open_bytes()), (open.len(), bytes));
         for (key, peer) in &self.peers {
             let owed: BTreeSet<_> = self.picker.owed(*key).map(|block| (block, *key)).collect();
@@ -380,9 +410,31 @@ impl World {
 
     /// The memory is used up and only snubbed peers owe the block.
     fn is_held_up(&self, block: BlockRef) -> bool {
-        let full = self.picker.open_bytes() + u64::from(self.geometry.piece_length());
+        let more = self.picker.open_bytes() + u64::from(self.geometry.piece_length());
         let snubbed = |owes| self.peers.get(&owes).map(|peer| peer.speed) == Some(Speed::Snubbed);
-        full > self.capacity && self.owers(block).all(snubbed)
+        let full = self.is_writing_through() || more > self.capacity;
+        full && self.owers(block).all(snubbed)
+    }
+
+    /// Whether a piece opened now is written through.
+    fn is_writing_through(&self) -> bool {
+        u64::from(self.geometry.piece_length()) * WHOLE_MIN > self.capacity
+    }
+
+    fn is_open(&self, piece: PieceIndex) -> bool {
+        self.owed.iter().any(|(block, _)| block.piece == piece)
+            || self.blocks(piece).next().is_some()
+    }
+
+    /// Memory that an open piece takes.
+    fn cost(&self, piece: PieceIndex) -> u64 {
+        let Some(written) = self.through.get(&piece) else {
+            return u64::from(self.geometry.piece_size(piece));
+        };
+        let owed = self.owed.iter().map(|(block, _)| block).filter(|block| block.piece == piece);
+        let owed = owed.collect::<BTreeSet<_>>().len();
+        let blocks = owed + self.blocks(piece).count() - written;
+        blocks as u64 * u64::from(BLOCK_SIZE)
     }
 
     fn is_all_requested(&self) -> bool {

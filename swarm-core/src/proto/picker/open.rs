@@ -71,8 +71,8 @@ impl Open {
 
     /// Opens a piece. At least one block must be taken from it in the same call of the parent.
     pub(super) fn begin(&mut self, index: PieceIndex, piece: OpenPiece) {
-        self.bytes += u64::from(piece.size);
         self.pieces.insert(index, piece);
+        self.charge(index);
     }
 
     /// Lets a noted peer owe free blocks of an open piece, at most `room`; how many.
@@ -166,7 +166,7 @@ impl Open {
     pub(super) fn close(&mut self, index: PieceIndex) -> Option<OpenPiece> {
         let piece = self.pieces.remove(&index)?;
         self.unlist(index);
-        self.bytes -= u64::from(piece.size);
+        self.bytes -= piece.charged;
         let mut last = None;
         for (peer, block) in piece.debts() {
             self.copies -= usize::from(last.replace(block) == Some(block));
@@ -186,6 +186,14 @@ impl Open {
         }
         for index in all {
             self.list(index);
+        }
+    }
+
+    /// Blocks of a piece that is written through are on the disk.
+    pub(super) fn wrote(&mut self, index: PieceIndex, blocks: usize) {
+        if let Some(piece) = self.pieces.get_mut(&index) {
+            piece.wrote(blocks);
+            self.charge(index);
         }
     }
 
@@ -230,12 +238,13 @@ impl Open {
         self.ending.first().copied()
     }
 
-    /// Whether nothing is in flight from a peer that delivers, and nothing to be verified:
-    /// no open piece will be closed by itself.
+    /// Whether nothing is in flight from a peer that delivers, nothing to be verified and
+    /// nothing to be written: no memory will be free by itself.
     pub(super) fn is_stalled(&self) -> bool {
         let at_work = |worker: &Worker| worker.speed != Speed::Snubbed && !worker.owed.is_empty();
         !self.peers.values().any(at_work)
             && !self.pieces.values().any(|piece| piece.need() == Need::Verification)
+            && !self.pieces.values().any(|piece| piece.unwritten() > 0)
     }
 
     /// Whether some open piece has a free block to give.
@@ -285,8 +294,16 @@ impl Open {
         }
     }
 
+    /// Brings the books up to what a piece costs.
+    fn charge(&mut self, index: PieceIndex) {
+        let Some(piece) = self.pieces.get_mut(&index) else { return };
+        let cost = piece.cost();
+        self.bytes = self.bytes - std::mem::replace(&mut piece.charged, cost) + cost;
+    }
+
     /// Puts a piece on the list of its need, or closes it.
     fn list(&mut self, index: PieceIndex) {
+        self.charge(index);
         let Some(piece) = self.pieces.get_mut(&index) else { return };
         let need = piece.need();
         if std::mem::replace(&mut piece.listed, need) == need {

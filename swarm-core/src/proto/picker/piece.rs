@@ -1,9 +1,13 @@
 //! One piece under way: who owes and who gave each of its blocks.
 //!
+//! A piece that leaves room in memory for others is kept there until it is verified, and costs
+//! its whole length from the first request on, so that it can always be completed. A longer one
+//! is written through, block by block, and costs what is owed or waits to be written.
+//!
 //! Not here: what each peer owes in all, and which piece to continue (see `open`).
 
 use super::{PeerKey, Restriction, Speed};
-use crate::types::BlockIndex;
+use crate::types::{BLOCK_SIZE, BlockIndex};
 
 /// Copies of one block that may be in flight, the first included (LIMITS B39).
 pub const COPIES_MAX: usize = 3;
@@ -55,8 +59,11 @@ pub(super) struct OpenPiece {
     given: usize,
     /// No block before this one is free.
     first_free: usize,
-    /// Counted against the capacity.
-    pub(super) size: u32,
+    /// Bytes.
+    size: u32,
+    keeping: Keeping,
+    /// Bytes of memory that the books hold against it; see [`Self::cost`].
+    pub(super) charged: u64,
     pub(super) demand: Demand,
     pub(super) restriction: Restriction,
     /// Who works on it under a restriction.
@@ -65,6 +72,18 @@ pub(super) struct OpenPiece {
     pub(super) pace: Speed,
     /// The list it is on.
     pub(super) listed: Need,
+}
+
+/// Where the blocks of an open piece wait for its verification.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keeping {
+    /// All of them in memory.
+    Whole,
+    /// On the disk, but for those not written yet.
+    Through {
+        /// Blocks that are on the disk.
+        written: usize,
+    },
 }
 
 /// Whether an open piece is still to be fetched.
@@ -93,7 +112,7 @@ pub(super) enum Need {
 }
 
 impl OpenPiece {
-    pub(super) fn new(blocks: u32, size: u32, restriction: Restriction) -> Self {
+    pub(super) fn new(blocks: u32, size: u32, keeping: Keeping) -> Self {
         let blocks = blocks as usize;
         Self {
             owers: vec![Owers::default(); blocks],
@@ -103,8 +122,10 @@ impl OpenPiece {
             given: 0,
             first_free: 0,
             size,
+            keeping,
+            charged: 0,
             demand: Demand::Wanted,
-            restriction,
+            restriction: Restriction::None,
             sole: None,
             pace: Speed::Snubbed,
             listed: Need::Delivery,
@@ -208,6 +229,37 @@ impl OpenPiece {
             .flat_map(|(block, owers)| owers.iter().map(move |peer| (peer, BlockIndex::new(block))))
     }
 
+    /// Bytes of memory that it takes or will take with what is owed.
+    pub(super) fn cost(&self) -> u64 {
+        match self.keeping {
+            Keeping::Whole => u64::from(self.size),
+            Keeping::Through { written } => {
+                let blocks = self.givers.len().saturating_sub(self.free + written);
+                blocks as u64 * u64::from(BLOCK_SIZE)
+            }
+        }
+    }
+
+    /// Given blocks have been written; says nothing of a piece that is kept whole.
+    pub(super) fn wrote(&mut self, blocks: usize) {
+        if let Keeping::Through { written } = &mut self.keeping {
+            *written = (*written + blocks).min(self.given);
+        }
+    }
+
+    /// Given blocks that wait to be written.
+    pub(super) const fn unwritten(&self) -> usize {
+        match self.keeping {
+            Keeping::Whole => 0,
+            Keeping::Through { written } => self.given - written,
+        }
+    }
+
+    /// Whether its blocks are written as they come.
+    pub(super) const fn is_through(&self) -> bool {
+        matches!(self.keeping, Keeping::Through { .. })
+    }
+
     /// Blocks neither owed nor given.
     pub(super) const fn free(&self) -> usize {
         self.free
@@ -237,7 +289,7 @@ mod tests {
 
     #[test]
     fn a_block_is_owed_at_most_three_times_and_once_by_each() {
-        let mut piece = OpenPiece::new(1, 1, Restriction::None);
+        let mut piece = OpenPiece::new(1, 1, Keeping::Whole);
         assert!(!piece.copy(A, block(0)));
         assert_eq!(piece.take(A, Speed::Fast), Some(block(0)));
         assert_eq!(piece.take(B, Speed::Fast), None);
@@ -254,7 +306,7 @@ mod tests {
 
     #[test]
     fn the_need_follows_the_blocks() {
-        let mut piece = OpenPiece::new(2, 2, Restriction::None);
+        let mut piece = OpenPiece::new(2, 2, Keeping::Whole);
         piece.take(A, Speed::Slow);
         assert_eq!((piece.need(), piece.pace), (Need::Help, Speed::Slow));
         piece.take(A, Speed::Slow);
@@ -267,5 +319,28 @@ mod tests {
         assert_eq!(piece.need(), Need::Nothing);
         piece.demand = Demand::Wanted;
         assert_eq!(piece.take(B, Speed::Fast), Some(block(1)));
+    }
+
+    #[test]
+    fn a_piece_written_through_costs_what_is_owed_or_not_written_yet() {
+        let block_bytes = u64::from(BLOCK_SIZE);
+        let mut piece = OpenPiece::new(3, 3 * BLOCK_SIZE, Keeping::Through { written: 0 });
+        assert_eq!(piece.cost(), 0);
+        piece.take(A, Speed::Slow);
+        piece.take(A, Speed::Slow);
+        piece.copy(B, block(1));
+        assert_eq!(piece.cost(), 2 * block_bytes, "a copy of a block is the same block");
+        piece.give(A, block(0));
+        assert_eq!((piece.cost(), piece.unwritten()), (2 * block_bytes, 1));
+        piece.wrote(1);
+        assert_eq!((piece.cost(), piece.unwritten()), (block_bytes, 0));
+        piece.wrote(9);
+        assert_eq!(piece.cost(), block_bytes, "no more is written than was given");
+        piece.release(A, block(1));
+        piece.release(B, block(1));
+        assert_eq!(piece.cost(), 0);
+        let mut whole = OpenPiece::new(3, 5, Keeping::Whole);
+        whole.wrote(1);
+        assert_eq!((whole.cost(), whole.unwritten()), (5, 0));
     }
 }

@@ -17,11 +17,12 @@
 //!
 //! Not here: the books (see `open`, `rarity`), the calls that change them (the parent).
 
-use super::piece::OpenPiece;
+use super::piece::{Keeping, OpenPiece};
 use super::{
-    ENDGAME_DEPTH, OPEN_MIN, PeerHave, Pick, Picker, RANDOM_FIRST, Restriction, Speed, endgame,
+    ENDGAME_DEPTH, OPEN_MIN, PeerHave, Pick, Picker, RANDOM_FIRST, Restriction, Speed, WHOLE_MIN,
+    WINDOW_MIN, endgame,
 };
-use crate::types::{BlockRef, PieceIndex};
+use crate::types::{BLOCK_SIZE, BlockRef, PieceIndex};
 
 /// Open pieces that fit a peer, compared before one is chosen to continue.
 const LOOKS: usize = 16;
@@ -180,16 +181,18 @@ impl Picker {
 
     fn begin(&mut self, piece: PieceIndex) {
         self.rarity.take_out(piece);
-        let restriction = match self.restricted.contains(&piece) {
-            true => Restriction::OneAtATime,
-            false => Restriction::None,
-        };
         let (blocks, size) = (self.geometry.block_count(piece), self.geometry.piece_size(piece));
-        self.open.begin(piece, OpenPiece::new(blocks, size, restriction));
+        let mut open = OpenPiece::new(blocks, size, self.keeping());
+        if self.restricted.contains(&piece) {
+            open.restriction = Restriction::OneAtATime;
+        }
+        self.open.begin(piece, open);
     }
 
     fn take(&mut self, turn: &mut Turn<'_, '_>, piece: PieceIndex) -> bool {
-        let taken = self.open.take(turn.request.peer, piece, turn.room, turn.out);
+        let through = self.open.get(piece).is_some_and(OpenPiece::is_through);
+        let room = if through { turn.room.min(self.window()) } else { turn.room };
+        let taken = self.open.take(turn.request.peer, piece, room, turn.out);
         turn.room -= taken;
         taken > 0
     }
@@ -197,11 +200,32 @@ impl Picker {
     /// Whether a peer may work on an open piece.
     fn fits(&self, turn: &Turn<'_, '_>, index: PieceIndex, piece: &OpenPiece) -> bool {
         let Pick { peer, have, speed, .. } = turn.request;
-        have.contains(index) && self.open.admits(piece, peer, speed)
+        have.contains(index)
+            && self.open.admits(piece, peer, speed)
+            && (!piece.is_through() || self.window() > 0)
     }
 
-    fn has_room(&self) -> bool {
+    /// How a piece opened now is kept.
+    fn keeping(&self) -> Keeping {
+        match u64::from(self.geometry.piece_length()) * WHOLE_MIN <= self.capacity {
+            true => Keeping::Whole,
+            false => Keeping::Through { written: 0 },
+        }
+    }
+
+    /// Blocks of pieces written through that there is memory to ask for.
+    fn window(&self) -> usize {
+        let bytes = self.capacity.max(WINDOW_MIN).saturating_sub(self.open.bytes());
+        usize::try_from(bytes / u64::from(BLOCK_SIZE)).unwrap_or(usize::MAX)
+    }
+
+    /// Whether another piece may be opened.
+    pub(super) fn has_room(&self) -> bool {
         let more = self.open.bytes() + u64::from(self.geometry.piece_length());
-        self.open.len() < OPEN_MIN || more <= self.capacity
+        let few = self.open.len() < OPEN_MIN;
+        match self.keeping() {
+            Keeping::Whole => few || more <= self.capacity,
+            Keeping::Through { .. } => few && self.window() > 0,
+        }
     }
 }

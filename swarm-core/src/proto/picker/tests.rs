@@ -145,6 +145,41 @@ fn two_pieces_may_be_open_whatever_the_capacity() {
 }
 
 #[test]
+fn a_piece_too_long_for_the_capacity_takes_memory_by_block() {
+    let mut scene = Scene::new(4, 100);
+    let window = usize::try_from(WINDOW_MIN / u64::from(BLOCK_SIZE)).unwrap();
+    scene.picker.set_capacity(WHOLE_MIN * 100 * u64::from(BLOCK_SIZE) - 1);
+    let first = scene.pick(A, Speed::Fast, 150);
+    assert_eq!((first.len(), scene.picker.open_pieces()), (150, OPEN_MIN));
+    assert_eq!(scene.picker.open_bytes(), 150 * u64::from(BLOCK_SIZE));
+    assert_eq!(scene.pick(B, Speed::Fast, 1000).len(), 50, "no third piece is opened");
+    scene.give_back(B, &scene.picker.owed(B).collect::<Vec<_>>());
+    scene.picker.set_capacity(0);
+    assert_eq!(scene.pick(B, Speed::Fast, 1000), [], "more is owed than there is room for");
+    scene.receive(A, &first);
+    assert_eq!(scene.pick(B, Speed::Fast, 1000), [], "nothing is written yet");
+    scene.picker.wrote(first[0].piece, 100);
+    scene.picker.wrote(first[149].piece, 40);
+    assert_eq!(scene.picker.open_bytes(), 10 * u64::from(BLOCK_SIZE));
+    assert_eq!(scene.pick(B, Speed::Fast, 1000).len(), window - 10);
+    assert!(scene.picker.is_full());
+}
+
+#[test]
+fn pieces_that_wait_to_be_written_are_not_given_up() {
+    let mut scene = Scene::new(3, 40);
+    scene.picker.set_capacity(0);
+    let blocks = scene.pick_of(A, &[0, 1], 100);
+    assert_eq!(blocks.len(), 32, "the window and no more");
+    scene.receive(A, &blocks);
+    scene.picker.peer_gone(A);
+    assert_eq!(scene.pick_of(B, &[2], 1), [], "there will be room when they are written");
+    assert_eq!(scene.picker.take_discarded(), []);
+    scene.picker.wrote(blocks[0].piece, 32);
+    assert_eq!(scene.pick_of(B, &[2], 1).len(), 1);
+}
+
+#[test]
 fn pieces_that_nobody_can_continue_give_way_to_what_a_peer_has() {
     let mut scene = Scene::new(3, 2);
     for _ in 0..3 {

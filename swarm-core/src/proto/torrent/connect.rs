@@ -8,6 +8,7 @@ use super::super::output::Output;
 use super::super::peer::{EarlyHave, Greeting, Holdings, Identity, Peer};
 use super::super::picker::PeerHave;
 use super::blame::Giver;
+use super::graph::listens_at;
 use super::{Phase, Torrent, allowed_fast};
 use crate::types::{Moment, PeerId};
 use crate::wire::Message;
@@ -42,11 +43,6 @@ impl Torrent {
         }
     }
 
-    fn free_slots(&self) -> usize {
-        let taken = self.peers.len() + self.candidates.dialling();
-        self.params.config.peers_max.saturating_sub(taken)
-    }
-
     pub(super) fn dial_deadline(&self) -> Option<Moment> {
         self.candidates.deadline(self.free_slots())
     }
@@ -59,12 +55,19 @@ impl Torrent {
             self.refuse(now, who, why);
             return;
         }
-        if let Some(twin) = self.twin(&who) {
-            if !outranks(&who, twin.1, &self.params.peer_id) {
+        let mut twin_listens_at = None;
+        if let Some((twin, direction)) = self.twin(&who) {
+            if !outranks(&who, direction, &self.params.peer_id) {
                 self.refuse(now, who, CloseReason::Duplicate);
+                let dialled = (who.direction == Direction::Outgoing).then_some(who.addr);
+                self.join_twins(now, twin, dialled);
                 return;
             }
-            self.disconnect(now, twin.0, CloseReason::Duplicate);
+            twin_listens_at = self.peers.get(&twin).and_then(listens_at);
+            self.disconnect(now, twin, CloseReason::Duplicate);
+        } else if let Some(why) = self.lacks_room(now, &who) {
+            self.refuse(now, who, why);
+            return;
         }
         let have = if self.content.is_some() {
             Holdings::Known(PeerHave::None)
@@ -72,6 +75,8 @@ impl Torrent {
             Holdings::Early(EarlyHave::default())
         };
         self.peers.insert(who.key, Peer::new(now, who, have));
+        self.count_neighbours(now);
+        self.join_twins(now, who.key, twin_listens_at);
         self.emit(Event::PeerConnected { addr: who.addr });
         self.greet(now, who.key);
         self.next_tick = self.next_tick.min(now + super::tick::BUSY);
@@ -86,9 +91,6 @@ impl Torrent {
         }
         if self.is_banned(now, who.addr, who.id) {
             return Some(CloseReason::Banned);
-        }
-        if self.peers.len() >= self.params.config.peers_max {
-            return Some(CloseReason::Full);
         }
         let ip = who.addr.ip().to_canonical();
         let from_there =
@@ -107,7 +109,7 @@ impl Torrent {
     fn refuse(&mut self, now: Moment, who: Identity, why: CloseReason) {
         if why == CloseReason::Ourselves && who.direction == Direction::Outgoing {
             self.candidates.mark_self(who.addr);
-        } else if who.direction == Direction::Outgoing {
+        } else if who.direction == Direction::Outgoing && why != CloseReason::Duplicate {
             self.candidates.disconnected(now, who.addr, parting(why, false));
         }
         self.outbox.push_back(Output::Disconnect { peer: who.key, why });
@@ -138,9 +140,6 @@ impl Torrent {
             let payload = self.extended_handshake(key);
             self.send(now, key, Message::Extended { id: HANDSHAKE_ID, payload });
         }
-        if reserved.fast {
-            self.grant_allowed_fast(now, key);
-        }
     }
 
     /// The metadata came after the first greeting: now others can have it from us.
@@ -153,9 +152,6 @@ impl Torrent {
         let pieces: Vec<_> = have.into_iter().flat_map(|have| have.iter()).collect();
         for piece in pieces {
             self.send(now, key, Message::Have(piece));
-        }
-        if reserved.fast {
-            self.grant_allowed_fast(now, key);
         }
     }
 
@@ -171,8 +167,17 @@ impl Torrent {
         }
     }
 
-    fn grant_allowed_fast(&mut self, now: Moment, key: PeerKey) {
+    /// To a peer that wants something of us and has to wait for its turn. Not to everybody at
+    /// once: all peers of one network are granted the same pieces, and a crowd that is served
+    /// anyway would fetch those of the seed many times over.
+    pub(super) fn grant_allowed_fast(&mut self, now: Moment, key: PeerKey) {
         let (Some(content), Some(peer)) = (&self.content, self.peers.get_mut(&key)) else { return };
+        if !peer.wire.reserved.fast || peer.is_unchoked() || !peer.upload.interested {
+            return;
+        }
+        if !peer.upload.allowed.is_empty() {
+            return;
+        }
         let set =
             allowed_fast::allowed_fast(peer.addr.ip(), self.params.info_hash, &content.geometry);
         let have = content.picker.have();
@@ -198,6 +203,8 @@ impl Torrent {
 
     fn let_go(&mut self, now: Moment, key: PeerKey, why: CloseReason) {
         let Some(peer) = self.peers.remove(&key) else { return };
+        self.lanes.forget(key);
+        self.count_neighbours(now);
         if let Some(content) = &mut self.content {
             content.picker.peer_gone(key);
             if let Holdings::Known(have) = &peer.have {
@@ -208,15 +215,17 @@ impl Torrent {
         self.sending -= peer.upload.serving.sending();
         self.starved.retain(|starved| *starved != key);
         let moved = peer.download.meter.total() + peer.upload.meter.total() > 0;
-        match peer.listens_at {
-            Some(addr) if peer.direction == Direction::Incoming => {
-                self.candidates.add(now, Source::Incoming, addr);
-            }
-            _ => self.candidates.disconnected(now, peer.addr, parting(why, moved)),
+        // Two seeds close their connection at the same time: each sees the other do it.
+        let done = self.both_complete(&peer);
+        let parting = if done { Parting::Done } else { parting(why, moved) };
+        if let Some(addr) = listens_at(&peer).filter(|_| why != CloseReason::Duplicate) {
+            self.candidates.disconnected(now, addr, parting);
         }
         self.emit(Event::PeerDisconnected { addr: peer.addr, why });
         if self.is_active() && why != CloseReason::Stopping {
             self.rechoke(now);
+            self.bury(now, key);
+            self.fill_lanes(now);
             self.pump_starved(now);
             self.refill_all(now);
         }
@@ -258,10 +267,7 @@ fn parting(why: CloseReason, moved: bool) -> Parting {
     match why {
         CloseReason::Stopping => Parting::Useful,
         CloseReason::Remote | CloseReason::Lost | CloseReason::Idle if moved => Parting::Useful,
-        CloseReason::Redundant
-        | CloseReason::Ourselves
-        | CloseReason::Banned
-        | CloseReason::Duplicate => Parting::Done,
+        CloseReason::Redundant | CloseReason::Ourselves | CloseReason::Banned => Parting::Done,
         _ => Parting::Useless,
     }
 }

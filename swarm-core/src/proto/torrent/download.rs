@@ -3,7 +3,7 @@
 use super::super::event::Event;
 use super::super::input::{CloseReason, Verification};
 use super::super::output::Output;
-use super::super::peer::{self, Greeting, Holdings, Peer};
+use super::super::peer::{self, Greeting, Holdings, Peer, Standing};
 use super::super::picker::{Pick, Received, Restriction, Speed};
 use super::super::{Disposition, PeerKey};
 use super::blame::Giver;
@@ -15,6 +15,8 @@ use std::time::Duration;
 
 /// A peer that delivers a piece within this time is given pieces of its own.
 const FAST_PIECE: Duration = Duration::from_secs(10);
+/// For so long we stay interested in a stranger that has nothing for us at the moment.
+const INTEREST_HELD: Duration = Duration::from_secs(5);
 
 impl Torrent {
     /// Tells the peer whether we want anything of it, when that changed.
@@ -25,8 +27,19 @@ impl Torrent {
             return;
         }
         let wants = self.phase == Phase::Downloading && content.picker.is_interesting(have);
-        if wants != peer.download.interested {
-            peer.download.interested = wants;
+        let fetching = self.phase == Phase::Downloading && !content.picker.is_complete();
+        let download = &mut peer.download;
+        if wants {
+            download.idle_since = None;
+        } else if download.interested && fetching {
+            // It may soon have something: who takes its interest back loses its place.
+            let since = *download.idle_since.get_or_insert(now);
+            if peer.upload.standing == Standing::Mate || now - since < INTEREST_HELD {
+                return;
+            }
+        }
+        if wants != download.interested {
+            download.interested = wants;
             let message = if wants { Message::Interested } else { Message::NotInterested };
             self.send(now, key, message);
         }
@@ -78,7 +91,10 @@ impl Torrent {
             have,
             room,
             speed,
-            allowed: download.choked.then_some(&download.allowed[..]),
+            allowed: match &download.assigned {
+                _ if download.choked => Some(&download.allowed[..]),
+                assigned => assigned.as_deref(),
+            },
             suggested: &download.suggested,
         };
         content.picker.pick(pick, &mut self.picks);
@@ -121,6 +137,10 @@ impl Torrent {
             self.refill(now, key);
             return Disposition::Drop;
         };
+        if self.phase == Phase::Downloading {
+            peer.upload.debt = peer.upload.debt.saturating_sub(i64::from(span.length));
+        }
+        let through = content.picker.is_through(block.piece);
         let giver = Giver { key, addr: peer.addr, id: peer.id };
         if content.givers.insert(key, giver).is_none() && content.givers.len() > GIVERS_MAX {
             content.givers.pop_first();
@@ -133,7 +153,14 @@ impl Torrent {
             self.outbox.push_back(Output::Verify { piece: block.piece, digests });
         }
         self.refill(now, key);
-        Disposition::Keep
+        if through { Disposition::WriteThrough } else { Disposition::Keep }
+    }
+
+    /// Blocks of a long piece have left the memory: there is room to ask for more.
+    pub(super) fn on_wrote(&mut self, now: Moment, piece: PieceIndex, blocks: usize) {
+        let Some(content) = &mut self.content else { return };
+        content.picker.wrote(piece, blocks);
+        self.refill_all(now);
     }
 
     /// Takes back a request that another peer has answered.
@@ -216,7 +243,7 @@ impl Torrent {
         match outcome {
             Verification::Good => self.on_piece_good(now, piece, digests),
             Verification::Bad => self.on_piece_bad(now, piece, digests),
-            Verification::NotWritten => self.stop(now, Phase::Failed),
+            Verification::NotWritten => self.on_piece_not_written(now, piece),
         }
     }
 
@@ -246,11 +273,20 @@ impl Torrent {
         }
     }
 
+    /// Nobody is to blame but this machine. Should it recover, the piece is fetched again.
+    fn on_piece_not_written(&mut self, now: Moment, piece: PieceIndex) {
+        if let Some(content) = &mut self.content {
+            drop(content.picker.failed(piece));
+        }
+        self.stop(now, Phase::Failed);
+    }
+
     fn on_complete(&mut self, now: Moment) {
         self.enter(Phase::Seeding);
         self.review_all(now);
         self.drop_redundant(now);
         self.rechoke(now);
+        self.begin_fleet(now);
     }
 
     /// Two seeds have nothing to say to each other.
@@ -307,6 +343,23 @@ impl Torrent {
         for (key, id) in told {
             let payload = extended::encode_donthave(piece);
             self.send(now, key, Message::Extended { id, payload });
+        }
+    }
+
+    /// The piece can be read again: those who were told otherwise hear of it.
+    pub(super) fn restore(&mut self, now: Moment, piece: PieceIndex) {
+        let Some(content) = &mut self.content else { return };
+        if !content.withdrawn.remove(&piece) {
+            return;
+        }
+        let told: Vec<PeerKey> = self
+            .peers
+            .values()
+            .filter(|peer| peer.wire.ids.id_of(Extension::LtDonthave).is_some())
+            .map(|peer| peer.key)
+            .collect();
+        for key in told {
+            self.send(now, key, Message::Have(piece));
         }
     }
 }

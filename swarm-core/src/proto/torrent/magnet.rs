@@ -2,7 +2,7 @@
 //! upload-only peers (BEP 21), pieces taken back (BEP 54).
 
 use super::super::PeerKey;
-use super::super::input::{CloseReason, Direction};
+use super::super::input::CloseReason;
 use super::super::output::Output;
 use super::super::peer::serving;
 use super::blame::Giver;
@@ -13,19 +13,20 @@ use crate::wire::Message;
 use crate::wire::extended::{self, ExtendedHandshake, Extension, ExtensionIds};
 use crate::wire::ut_metadata::{METADATA_PIECE_LEN, MetadataMessage, metadata_piece_count};
 use bytes::Bytes;
-use std::net::SocketAddr;
 
-/// The extensions we speak.
-const SPOKEN: [Extension; 3] =
-    [Extension::UtMetadata, Extension::LtDonthave, Extension::UploadOnly];
+/// The extensions we speak, beside `ut_pex`.
+const SPOKEN: [Extension; 4] =
+    [Extension::UtMetadata, Extension::LtDonthave, Extension::UploadOnly, Extension::Mate];
 
 impl Torrent {
     /// What we say of ourselves to this peer.
     pub(super) fn extended_handshake(&self, key: PeerKey) -> Bytes {
         let upload_only = self.phase == Phase::Seeding
             && self.content.as_ref().is_some_and(|content| content.picker.have().is_all());
+        let pex = self.exchanges_peers().then_some(Extension::UtPex);
+        let spoken: Vec<Extension> = SPOKEN.into_iter().chain(pex).collect();
         ExtendedHandshake {
-            ids: ExtensionIds::local(&SPOKEN),
+            ids: ExtensionIds::local(&spoken),
             metadata_size: self.metadata_size(),
             reqq: Some(serving::QUEUE_MAX),
             client: Some(self.params.client.clone()),
@@ -55,7 +56,9 @@ impl Torrent {
                     self.drop_redundant(now);
                 }
             }
-            Some(Extension::UtPex) | None => {}
+            Some(Extension::Mate) => self.on_mate_message(now, key, payload),
+            Some(Extension::UtPex) => self.on_pex(now, key, payload),
+            None => {}
         }
     }
 
@@ -72,12 +75,13 @@ impl Torrent {
         peer.wire.metadata_size = said.metadata_size.or(peer.wire.metadata_size);
         peer.wire.upload_only = said.upload_only.unwrap_or(peer.wire.upload_only);
         peer.wire.client = said.client.or_else(|| peer.wire.client.take());
-        if peer.direction == Direction::Incoming {
-            peer.listens_at = said.port.map(|port| SocketAddr::new(peer.addr.ip(), port));
+        if let Some(port) = said.port {
+            self.learn_port(now, key, port);
         }
         if self.phase == Phase::Metadata {
             self.ask_metadata(now, key);
         }
+        self.review_standing(now, key);
         self.drop_redundant(now);
     }
 

@@ -2,8 +2,9 @@
 //!
 //! The leaf machines decide (which block, whom to serve, whom to dial); this module applies
 //! what they say and turns it into [`Output`]s. Its files follow the decisions: `connect`
-//! (who may be a peer), `messages` (what a peer said), `download`, `upload`, `magnet`
-//! (metadata from peers), `tick` (what time alone brings), `stats`.
+//! (who may be a peer), `graph` (how many), `messages` (what a peer said), `download`, `upload`,
+//! `fleet` (what is different between mates), `magnet` (metadata from peers), `pex` (addresses from
+//! peers), `tick` (what time alone brings), `stats`.
 //!
 //! Not here: payload, sockets, files. A block is a reference until the driver verifies it.
 
@@ -12,9 +13,12 @@ mod audit;
 mod blame;
 mod connect;
 mod download;
+mod fleet;
+mod graph;
 mod magnet;
 mod messages;
 mod metadata;
+mod pex;
 mod stats;
 mod tick;
 mod upload;
@@ -23,10 +27,14 @@ pub use stats::{PeerSnapshot, Snapshot};
 
 use super::candidates::{AddressPolicy, Candidates};
 use super::choker::Choker;
+use super::choker::first_copy::FirstCopy;
+use super::choker::lanes::Lanes;
 use super::event::{Event, Phase};
 use super::input::{CloseReason, Input};
+use super::neighbours::{Doorman, Neighbours};
 use super::output::Output;
 use super::peer::Peer;
+use super::peer::meter::Meter;
 use super::picker::Picker;
 use super::{Disposition, PeerKey};
 use crate::geometry::Geometry;
@@ -72,6 +80,8 @@ pub struct Config {
     pub receive_budget: u64,
     /// Bytes handed to the driver for sending at most. Default 16 MiB.
     pub send_budget: u64,
+    /// Whether peers exchange addresses (BEP 11); never in a private torrent. Default true.
+    pub peer_exchange: bool,
 }
 
 impl Default for Config {
@@ -83,6 +93,7 @@ impl Default for Config {
             upload_slots: super::choker::SLOTS_DEFAULT,
             receive_budget: 48 << 20,
             send_budget: 16 << 20,
+            peer_exchange: true,
         }
     }
 }
@@ -98,7 +109,14 @@ pub struct Torrent {
     metadata: MetadataFetch,
     peers: BTreeMap<PeerKey, Peer>,
     candidates: Candidates,
+    neighbours: Neighbours,
+    doorman: Doorman,
     choker: Choker,
+    lanes: Lanes,
+    /// What we send, over all peers.
+    uplink: Meter,
+    /// While we seed.
+    first: Option<FirstCopy>,
     blame: Blame,
     /// Ids of peers proven to lie, where the address cannot tell them apart.
     barred: BTreeSet<PeerId>,
@@ -149,7 +167,12 @@ impl Torrent {
             metadata: MetadataFetch::default(),
             peers: BTreeMap::new(),
             candidates: Candidates::new(seed ^ 1, params.config.addresses),
+            neighbours: Neighbours::default(),
+            doorman: Doorman::default(),
             choker: Choker::new(seed ^ 2, params.config.upload_slots),
+            lanes: Lanes::new(),
+            uplink: Meter::new(now),
+            first: None,
             blame: Blame::default(),
             barred: BTreeSet::new(),
             totals: Totals::default(),
@@ -185,9 +208,11 @@ impl Torrent {
             Input::Verified { piece, outcome, digests } => {
                 self.on_verified(now, piece, outcome, &digests);
             }
+            Input::Wrote { piece, blocks } => self.on_wrote(now, piece, blocks),
             Input::Sent { peer, span } => self.on_sent(now, peer, span),
             Input::Flushed { peer } => self.on_flushed(now, peer),
             Input::ServeFailed { peer, span } => self.on_serve_failed(now, peer, span),
+            Input::Restored { piece } => self.restore(now, piece),
         }
         if now >= self.next_tick {
             self.tick(now);
@@ -230,6 +255,13 @@ impl Torrent {
     #[must_use]
     pub fn have(&self) -> Option<&crate::types::Bitfield> {
         self.content.as_ref().map(|content| content.picker.have())
+    }
+
+    /// Whether the memory for pieces is used up: no more of them can be asked for before one
+    /// is verified.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.content.as_ref().is_some_and(|content| content.picker.is_full())
     }
 
     /// Stops on an error of the local machine: peers are let go, the state is kept.
@@ -310,6 +342,7 @@ impl Torrent {
             self.greet(now, key);
             self.review_interest(now, key);
         }
+        self.begin_fleet(now);
         self.next_tick = now;
         self.dial(now);
     }

@@ -35,9 +35,12 @@ impl Torrent {
         if now >= self.choker.deadline() && !self.peers.is_empty() {
             self.rechoke(now);
         }
+        self.tick_fleet(now);
         if self.phase == Phase::Metadata {
             self.seek_metadata(now);
         }
+        self.count_neighbours(now);
+        self.exchange_peers(now);
         self.dial(now);
         self.next_tick = self.pace(now);
     }
@@ -47,8 +50,7 @@ impl Torrent {
         if peer.upload.interested || peer.download.interested || self.phase == Phase::Metadata {
             peer.times.useful = now;
         }
-        let rate = peer.download.meter.rate(now);
-        peer.download.pipeline.tune(rate);
+        peer.download.pipeline.tune(now);
         match due(now, peer) {
             Some(Due::Close(why)) => self.disconnect(now, key, why),
             Some(Due::KeepAlive) => self.send(now, key, Message::KeepAlive),

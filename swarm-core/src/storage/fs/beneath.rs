@@ -8,13 +8,16 @@
 //!
 //! The folder itself is the user's own choice and may be, or lie behind, a link.
 
+use super::record::Stamp;
+use crate::storage::crash::{self, Point};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Component, Path, PathBuf};
 
 /// A folder and the only way into it.
@@ -100,6 +103,65 @@ impl Root {
             Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// How the regular file at `path` looks; `None` when there is none.
+    pub(super) fn stamp(&self, path: &Path) -> io::Result<Option<Stamp>> {
+        match self.resolve(path, OFlags::PATH | OFlags::CLOEXEC) {
+            Ok(found) => {
+                let meta = File::from(found).metadata()?;
+                Ok(meta.is_file().then(|| Stamp::of(&meta)))
+            }
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Reads a small file that only we can have written: it belongs to us, nobody else may
+    /// write it, and it has one name. `None` when there is none such.
+    pub(super) fn read_private(&self, path: &Path, longest: u64) -> io::Result<Option<Vec<u8>>> {
+        let mut file = match self.read(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let meta = file.metadata()?;
+        let is_ours = meta.uid() == rustix::process::geteuid().as_raw()
+            && meta.mode() & 0o022 == 0
+            && meta.nlink() == 1;
+        if !is_ours || meta.len() > longest {
+            tracing::debug!(path = %path.display(), "not ours, or too long: not read");
+            return Ok(None);
+        }
+        let mut bytes = Vec::new();
+        Read::by_ref(&mut file).take(longest).read_to_end(&mut bytes)?;
+        Ok(Some(bytes))
+    }
+
+    /// Puts `bytes` at `path` so that at every moment, also of a power cut, the old or the new
+    /// ones are there and whole. `spare` is a name beside it that may be used meanwhile.
+    pub(super) fn replace_private(
+        &self,
+        path: &Path,
+        spare: &Path,
+        bytes: &[u8],
+    ) -> io::Result<()> {
+        let file = self.create(spare)?;
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(0o600))?;
+        file.set_len(0)?;
+        let (head, tail) = bytes.split_at(bytes.len() / 2);
+        file.write_all_at(head, 0)?;
+        crash::at(Point::MidRecord);
+        file.write_all_at(tail, head.len() as u64)?;
+        self.mutates()?;
+        file.sync_all()?;
+        self.forced(spare);
+        crash::at(Point::BeforeRename);
+        self.rename(spare, path, Replace::Yes)?;
+        crash::at(Point::AfterRename);
+        self.sync_folder(path.parent().unwrap_or_else(|| Path::new("")))?;
+        crash::at(Point::AfterFolderSync);
+        Ok(())
     }
 
     /// Renames a file or folder; makes the new name's parents as needed.
@@ -251,6 +313,16 @@ impl Root {
     fn mutates(&self) -> io::Result<()> {
         self.fuse.burn()
     }
+
+    /// A file's bytes are on the disk. Tests take note.
+    #[cfg(test)]
+    pub(super) fn forced(&self, path: &Path) {
+        self.fuse.note_forced(path);
+    }
+
+    #[cfg(not(test))]
+    #[expect(clippy::unused_self, reason = "tests take note here")]
+    pub(super) const fn forced(&self, _: &Path) {}
 
     #[cfg(not(test))]
     #[expect(clippy::unnecessary_wraps, clippy::unused_self, reason = "tests cut the power here")]

@@ -8,13 +8,15 @@ use super::beneath::Replace;
 use super::handles::{Access, Key};
 use super::table::{Place, Slot};
 use super::{FsStorage, OpenError, Purpose, SYNC_EACH_MAX, SYNC_FAILED, StorageError};
+use crate::storage::crash::{self, Point};
 use rustix::fs::FileType;
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
 impl FsStorage {
-    pub(super) fn finish_all(&self) -> Result<(), StorageError> {
+    /// Gives everything wanted its final name. The lock is still held afterwards.
+    pub(super) fn publish_all(&self) -> Result<(), StorageError> {
         let Purpose::Fetch { overwrite } = self.purpose else { return Ok(()) };
         let files = self.to_publish(&self.slots());
         if !files.is_empty() {
@@ -26,11 +28,13 @@ impl FsStorage {
             })?;
             self.complete(&files)?;
             let replace = if overwrite { Replace::Yes } else { Replace::No };
-            self.publish(&files, replace)?;
+            crash::at(Point::BeforeFinish);
+            self.change(|| self.publish(&files, replace))?;
+            crash::at(Point::AfterFinish);
+            // A new name is a change of the file, made by us.
+            self.note_stamps(&self.slots(), files.into_iter().map(Key::File));
         }
-        self.clean_up()?;
-        self.release_lock();
-        Ok(())
+        self.clean_up()
     }
 
     fn to_publish(&self, slots: &[Slot]) -> Vec<usize> {
@@ -100,8 +104,9 @@ impl FsStorage {
                 Key::Shared => self.table.shared().to_owned(),
             };
             self.open(key, place, Access::Read)
-                .and_then(|file| file.sync_all())
+                .and_then(|file| file.sync_data())
                 .map_err(|error| self.error("sync", &path, error))?;
+            self.root.forced(&path);
         }
         Ok(())
     }

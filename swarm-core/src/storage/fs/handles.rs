@@ -63,6 +63,11 @@ impl Handles {
         Ok(file)
     }
 
+    /// Closes one file: whoever needs it next opens it anew.
+    pub(super) fn forget(&self, key: Key) {
+        self.lock().retain(|handle| handle.key != key);
+    }
+
     /// The file when it is open already, and how to tell what of it is in memory.
     pub(super) fn opened(&self, key: Key) -> Option<(Arc<File>, Residency)> {
         self.find(key, Access::Read)

@@ -3,8 +3,9 @@
 //! # Where bytes are
 //!
 //! A torrent called `NAME` is fetched into `NAME.part` (a file, or a folder of files) and gets
-//! its name when it is complete. Beside it lie, hidden, a lock file and, when some files are
-//! not wanted, one sparse file for the bytes of theirs that share a piece with a wanted file.
+//! its name when it is complete. Beside it lie, hidden, a lock file, a record of what is verified
+//! and, when some files are not wanted, one sparse file for the bytes of theirs that share a
+//! piece with a wanted file.
 //! Every file of the torrent is in one of three places ([`Place`]):
 //!
 //! | place     | path                 | read | written                              |
@@ -37,6 +38,9 @@
 //! and `finish` moves the rest. A folder is renamed in one step when nothing else is in the
 //! way; else its files one by one. `finish` is idempotent, and each of its steps is.
 //!
+//! What was verified is recorded meanwhile, so that the next run does not hash all of it again:
+//! see [`journal`].
+//!
 //! `.NAME.swarm-parts` outlives `finish` while some files are not wanted: without it, the
 //! same command line could not verify again the pieces at the edges of the wanted files.
 //!
@@ -45,25 +49,35 @@
 mod beneath;
 mod finish;
 mod handles;
+mod journal;
 mod lock;
 mod open;
+mod record;
 mod residency;
 mod settle;
+mod shelf;
 mod space;
+mod sums;
 mod table;
 #[cfg(test)]
 mod tests;
+mod unverified;
 
+pub use journal::{Kept, Sight};
 pub use open::OpenError;
+pub(crate) use record::Stamp;
 pub use space::available_bytes;
+pub(crate) use sums::Sums;
 pub(crate) use table::Blueprint;
 
+use super::crash::{self, Point};
 use super::vectored::{ReadRun, WriteRun, read_all, total, write_all};
 use super::{Extent, Presence, Storage, StorageError};
 use crate::geometry::FileSlice;
 use crate::types::FileIndex;
 use beneath::Root;
 use handles::{Access, Handles, Key};
+use journal::Journal;
 use lock::Lock;
 use rustix::fs::Advice;
 use std::collections::BTreeSet;
@@ -86,6 +100,9 @@ pub struct FsStorage {
     handles: Handles,
     lock: Mutex<Option<Lock>>,
     unsynced: Mutex<Unsynced>,
+    journal: Mutex<Journal>,
+    /// Records are written, and content is finished, one after the other.
+    upkeep: Mutex<()>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,11 +185,11 @@ impl FsStorage {
                 .compare(slots, slice, bufs)
                 .map_err(|error| self.error("write", &path(), error));
         }
+        // Noted first: what fails may have been written in part.
+        self.unsynced().note(key);
         self.open(key, place, Access::Write)
             .and_then(|file| write_all(&file, at, bufs))
-            .map_err(|error| self.error("write", &path(), error))?;
-        self.unsynced().note(key);
-        Ok(())
+            .map_err(|error| self.error("write", &path(), error))
     }
 
     /// Finished files are not written: a piece that reaches into one must agree with it.
@@ -252,9 +269,26 @@ impl FsStorage {
         Ok(file)
     }
 
+    /// Whether these bytes may be written at all.
+    fn may_write(&self, bytes: &Range<u64>) -> Result<(), StorageError> {
+        let refuse = |kind: io::ErrorKind| StorageError::new("write", self.path(), kind);
+        if self.purpose == Purpose::Seed {
+            return Err(refuse(io::ErrorKind::PermissionDenied));
+        }
+        if bytes.end > self.table.layout().total_length() {
+            return Err(refuse(io::ErrorKind::InvalidInput));
+        }
+        self.hold_lock().map_err(|error| match error {
+            OpenError::Storage(error) => error,
+            OpenError::Locked { .. } | OpenError::Conflict { .. } => {
+                refuse(io::ErrorKind::ResourceBusy)
+            }
+        })
+    }
+
     /// Makes sure that no other process writes the same content.
     fn hold_lock(&self) -> Result<(), OpenError> {
-        let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lock = self.held_lock();
         if lock.is_some() {
             return Ok(());
         }
@@ -267,7 +301,44 @@ impl FsStorage {
     }
 
     fn release_lock(&self) {
-        *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.held_lock() = None;
+    }
+
+    fn held_lock(&self) -> MutexGuard<'_, Option<Lock>> {
+        // A lock is held or not, whatever panicked.
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the content, and notes in the lock when that was.
+    fn change<T>(
+        &self,
+        change: impl FnOnce() -> Result<T, StorageError>,
+    ) -> Result<T, StorageError> {
+        if let Some(lock) = &mut *self.held_lock() {
+            lock.begin();
+        }
+        let changed = change();
+        if let Some(lock) = &mut *self.held_lock() {
+            lock.end();
+        }
+        changed
+    }
+
+    /// Forces to the disk what was written since the last time.
+    fn sync_written(&self) -> Result<(), StorageError> {
+        let slots = self.slots();
+        let mut unsynced = self.unsynced();
+        if unsynced.failed {
+            return Err(StorageError::new("sync", self.path(), io::Error::other(SYNC_FAILED)));
+        }
+        let files = std::mem::take(&mut unsynced.files);
+        let shared = std::mem::take(&mut unsynced.shared);
+        drop(unsynced);
+        let result = self.sync_files(&slots, &files, shared);
+        self.unsynced().failed |= result.is_err();
+        let keys = files.into_iter().map(Key::File).chain(shared.then_some(Key::Shared));
+        self.note_stamps(&slots, keys);
+        result
     }
 
     fn full(&self, path: &Path) -> PathBuf {
@@ -288,6 +359,10 @@ impl FsStorage {
 
     fn slots_mut(&self) -> RwLockWriteGuard<'_, Vec<Slot>> {
         self.slots.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn alone(&self) -> MutexGuard<'_, ()> {
+        self.upkeep.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn unsynced(&self) -> MutexGuard<'_, Unsynced> {
@@ -315,26 +390,34 @@ impl Storage for FsStorage {
     }
 
     fn write_at(&self, offset: u64, bufs: &[IoSlice<'_>]) -> Result<(), StorageError> {
-        let refuse = |kind: io::ErrorKind| StorageError::new("write", self.path(), kind);
-        if self.purpose == Purpose::Seed {
-            return Err(refuse(io::ErrorKind::PermissionDenied));
-        }
-        let end = offset.saturating_add(total(bufs));
-        if end > self.table.layout().total_length() {
-            return Err(refuse(io::ErrorKind::InvalidInput));
-        }
-        self.hold_lock().map_err(|error| match error {
-            OpenError::Storage(error) => error,
-            OpenError::Locked { .. } | OpenError::Conflict { .. } => {
-                refuse(io::ErrorKind::ResourceBusy)
+        let bytes = offset..offset.saturating_add(total(bufs));
+        self.may_write(&bytes)?;
+        crash::at(Point::BeforeWrite);
+        self.change(|| {
+            let slots = self.slots();
+            let mut run = WriteRun::new(bufs);
+            for slice in self.table.layout().slices(bytes) {
+                self.write_slice(&slots, slice, &mut run.take(slice.length))?;
             }
-        })?;
-        let slots = self.slots();
-        let mut run = WriteRun::new(bufs);
-        for slice in self.table.layout().slices(offset..end) {
-            self.write_slice(&slots, slice, &mut run.take(slice.length))?;
-        }
-        Ok(())
+            crash::at(Point::AfterWrite);
+            Ok(())
+        })
+    }
+
+    fn write_unverified(&self, offset: u64, bufs: &[IoSlice<'_>]) -> Result<(), StorageError> {
+        self.write_apart(offset, bufs)
+    }
+
+    fn read_unverified(
+        &self,
+        offset: u64,
+        bufs: &mut [IoSliceMut<'_>],
+    ) -> Result<(), StorageError> {
+        self.read_apart(offset, bufs)
+    }
+
+    fn accept(&self, range: Range<u64>) -> Result<(), StorageError> {
+        self.compare_apart(range)
     }
 
     fn presence(&self, range: Range<u64>) -> Presence {
@@ -380,10 +463,14 @@ impl Storage for FsStorage {
         }
     }
 
+    fn unchanged(&self, range: Range<u64>) -> Result<(), StorageError> {
+        self.unchanged_at(range)
+    }
+
     fn in_memory(&self, range: Range<u64>) -> Option<Extent> {
         // Files are moved under this lock, and that takes as long as the disk likes.
         let slots = self.slots.try_read().ok()?;
-        let slice = self.table.layout().slices(range).next().filter(|slice| !slice.pad)?;
+        let slice = self.table.layout().slices(range.clone()).next().filter(|slice| !slice.pad)?;
         let (key, place, offset) = self.locate(&slots, slice);
         if place == Place::Shared {
             // Its bytes move away when their file becomes wanted.
@@ -391,26 +478,21 @@ impl Storage for FsStorage {
         }
         // Opening may wait for the disk: the first read by a worker does it.
         let (file, residency) = self.handles.opened(key)?;
+        if place == Place::Content && !self.still_vouched(key, &file, range) {
+            return None;
+        }
         let length = residency.prefix(&file, offset, slice.length)?;
         Some(Extent { file, offset, length })
     }
 
     fn sync(&self) -> Result<(), StorageError> {
-        let slots = self.slots();
-        let mut unsynced = self.unsynced();
-        if unsynced.failed {
-            return Err(StorageError::new("sync", self.path(), io::Error::other(SYNC_FAILED)));
-        }
-        let files = std::mem::take(&mut unsynced.files);
-        let shared = std::mem::take(&mut unsynced.shared);
-        drop(unsynced);
-        let result = self.sync_files(&slots, &files, shared);
-        self.unsynced().failed |= result.is_err();
-        result
+        self.sync_written()
     }
 
     fn finish(&self) -> Result<(), StorageError> {
-        self.finish_all()
+        let _alone = self.alone();
+        self.publish_all()?;
+        self.forget()
     }
 }
 

@@ -137,6 +137,8 @@ impl FsStorage {
             handles: Handles::default(),
             lock: Mutex::new(None),
             unsynced: Mutex::new(Unsynced::default()),
+            journal: Mutex::default(),
+            upkeep: Mutex::default(),
         }
     }
 

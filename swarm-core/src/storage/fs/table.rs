@@ -3,9 +3,10 @@
 //! Every path here is relative to the storage's root folder. Names are checked once, when the
 //! table is made: whatever made them, no element leads anywhere but one folder down.
 
+use super::record::Subject;
 use crate::geometry::{Extent, Geometry, Layout};
 use crate::metainfo::{File, Metainfo};
-use crate::types::FileIndex;
+use crate::types::{FileIndex, InfoHash};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -17,6 +18,7 @@ pub(super) struct Table {
     below: Vec<PathBuf>,
     layout: Layout,
     geometry: Geometry,
+    torrent: InfoHash,
 }
 
 /// Names beside each other in the root folder.
@@ -30,6 +32,10 @@ struct Names {
     shared: PathBuf,
     /// What the lock is on.
     lock: PathBuf,
+    /// What is verified so far.
+    record: PathBuf,
+    /// The next record while it is written.
+    spare: PathBuf,
 }
 
 /// Where a file's bytes are.
@@ -53,6 +59,7 @@ pub(super) struct Slot {
 /// The parts of a [`Metainfo`] that lead to a table.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Blueprint<'a> {
+    pub(crate) id: InfoHash,
     pub(crate) name: &'a str,
     pub(crate) is_single_file: bool,
     pub(crate) files: &'a [File],
@@ -66,6 +73,7 @@ const NAME_MAX: usize = 255;
 impl<'a> From<&'a Metainfo> for Blueprint<'a> {
     fn from(metainfo: &'a Metainfo) -> Self {
         Self {
+            id: metainfo.hashes().wire(),
             name: metainfo.name(),
             is_single_file: metainfo.is_single_file(),
             files: metainfo.files(),
@@ -85,6 +93,8 @@ impl Table {
             part: beside("", name, ".part"),
             shared: beside(".", name, ".swarm-parts"),
             lock: beside(".", name, ".swarm-lock"),
+            record: beside(".", name, ".swarm-state"),
+            spare: beside(".", name, ".swarm-state.new"),
         };
         Self::new(torrent, names)
     }
@@ -92,7 +102,8 @@ impl Table {
     /// Content that lies at `content`, which is empty when it is the root folder itself.
     pub(super) fn at(torrent: &Blueprint<'_>, content: PathBuf) -> io::Result<Self> {
         let unused = PathBuf::new;
-        let names = Names { content, part: unused(), shared: unused(), lock: unused() };
+        let [part, shared, lock, record, spare] = std::array::from_fn(|_| unused());
+        let names = Names { content, part, shared, lock, record, spare };
         Self::new(torrent, names)
     }
 
@@ -102,7 +113,7 @@ impl Table {
             false => torrent.files.iter().map(below).collect::<io::Result<_>>()?,
         };
         let (layout, geometry) = (torrent.layout.clone(), *torrent.geometry);
-        Ok(Self { names, below, layout, geometry })
+        Ok(Self { names, below, layout, geometry, torrent: torrent.id })
     }
 
     /// Gives a file another path below the content folder, if that is one at all.
@@ -153,6 +164,21 @@ impl Table {
 
     pub(super) fn lock(&self) -> &Path {
         &self.names.lock
+    }
+
+    /// What is verified so far.
+    pub(super) fn record(&self) -> &Path {
+        &self.names.record
+    }
+
+    /// The next record while it is written.
+    pub(super) fn spare(&self) -> &Path {
+        &self.names.spare
+    }
+
+    /// What a record of this content is about.
+    pub(super) const fn subject(&self) -> Subject {
+        Subject { torrent: self.torrent, geometry: self.geometry }
     }
 
     /// Where a file is in this place.

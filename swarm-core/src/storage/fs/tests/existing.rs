@@ -3,7 +3,7 @@
 use super::{NAME, OpenError, Sample, is_conflict, tree};
 use crate::storage::Storage as _;
 use crate::types::{FileIndex, PieceIndex};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, IoSlice, IoSliceMut};
 use std::path::Path;
 
 fn two_files() -> Sample {
@@ -21,6 +21,40 @@ fn a_complete_file_is_recognised_and_not_touched() {
         assert_eq!(sample.run(folder.path(), &sample.all(), false).unwrap(), 0);
         sample.expect_published(folder.path(), &sample.all());
     }
+}
+
+#[test]
+fn bytes_that_are_not_verified_touch_no_finished_file_and_make_no_conflict() {
+    let (folder, sample) = (tempfile::tempdir().unwrap(), two_files());
+    sample.place(folder.path(), 0, sample.file_bytes(0));
+    let storage = sample.open_all(folder.path());
+    storage.settle(&sample.check(&storage)).unwrap();
+    // The end of `a` and the start of `b`.
+    let range = sample.geometry.piece_range(PieceIndex::new(2));
+    let right = sample.bytes(range.clone()).to_vec();
+    let mut wrong = right.clone();
+    wrong[0] ^= 1;
+    let read = || {
+        let mut back = vec![0; right.len()];
+        storage.read_unverified(range.start, &mut [IoSliceMut::new(&mut back)]).unwrap();
+        back
+    };
+    let (head, tail) = wrong.split_at(7);
+    let bufs = [IoSlice::new(head), IoSlice::new(tail)];
+    storage.write_unverified(range.start, &bufs).unwrap();
+    assert_eq!(read(), wrong);
+    assert_eq!(
+        std::fs::read(folder.path().join(sample.final_path(0))).unwrap(),
+        sample.file_bytes(0)
+    );
+    assert_eq!(storage.accept(range.clone()).unwrap_err().kind(), ErrorKind::AlreadyExists);
+    storage.write_unverified(range.start, &[IoSlice::new(&right)]).unwrap();
+    assert_eq!(read(), right);
+    storage.accept(range).unwrap();
+    assert!(sample.check(&storage).contains(PieceIndex::new(2)), "it counts as written");
+    sample.write(&storage, PieceIndex::new(3)).unwrap();
+    storage.finish().unwrap();
+    sample.expect_published(folder.path(), &[0, 1]);
 }
 
 #[test]

@@ -5,6 +5,8 @@ mod existing;
 mod finish;
 #[cfg(target_os = "linux")]
 mod in_memory;
+mod journal;
+mod power;
 mod round_trip;
 
 use super::table::Blueprint;
@@ -12,27 +14,39 @@ use super::{FsStorage, OpenError};
 use crate::geometry::{Geometry, Layout};
 use crate::metainfo::File;
 use crate::storage::{Presence, Storage as _, StorageError};
-use crate::types::{Bitfield, PieceIndex};
+use crate::types::{Bitfield, InfoHash, PieceIndex};
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Cuts the power: after so many changes to the folder nothing happens any more.
 #[derive(Debug)]
 pub(in crate::storage::fs) struct Fuse {
     left: AtomicUsize,
+    forced: Mutex<Vec<PathBuf>>,
 }
 
 impl Default for Fuse {
     fn default() -> Self {
-        Self { left: AtomicUsize::new(usize::MAX) }
+        Self { left: AtomicUsize::new(usize::MAX), forced: Mutex::default() }
     }
 }
 
 impl Fuse {
     pub(in crate::storage::fs) fn set(&self, left: usize) {
         self.left.store(left, Ordering::Relaxed);
+    }
+
+    /// Notes that a file's bytes are on the disk now.
+    pub(in crate::storage::fs) fn note_forced(&self, path: &Path) {
+        self.forced.lock().unwrap().push(path.to_owned());
+    }
+
+    /// The files whose bytes were forced to the disk since the last call.
+    fn take_forced(&self) -> Vec<PathBuf> {
+        std::mem::take(&mut *self.forced.lock().unwrap())
     }
 
     pub(in crate::storage::fs) fn burn(&self) -> io::Result<()> {
@@ -87,6 +101,7 @@ impl Sample {
 
     fn blueprint(&self) -> Blueprint<'_> {
         Blueprint {
+            id: InfoHash::new([1; 20]),
             name: NAME,
             is_single_file: self.single,
             files: &self.files,
@@ -194,6 +209,19 @@ impl Sample {
             true => PathBuf::from(NAME),
             false => Path::new(NAME).join(self.files[file].path.iter().collect::<PathBuf>()),
         }
+    }
+
+    /// What a restart does: believes what it may, hashes the rest, and renews the record.
+    /// Gives the storage, what was believed, and what is good.
+    fn restart(&self, folder: &Path) -> (FsStorage, Bitfield, Bitfield) {
+        let storage = self.open_all(folder);
+        let known = storage.recall();
+        let good = self.check(&storage);
+        storage.settle(&good).unwrap();
+        if storage.has_record() || !good.is_none() {
+            let _kept = storage.checkpoint(&good).unwrap();
+        }
+        (storage, known, good)
     }
 
     /// Puts a file under its final name.

@@ -1,0 +1,162 @@
+//! The driver of each core: gives it what happened, does what it says, wakes it in time.
+
+use super::{Happening, TRACKER_PEERS, World, dial};
+use crate::sim::host::Conduct;
+use crate::sim::oracle;
+use crate::sim::trace::Line;
+use std::net::SocketAddr;
+use std::time::Duration;
+use swarm_core::proto::input::{Source, Verification};
+use swarm_core::proto::{Event, Input, Output};
+use swarm_core::types::{Moment, PieceIndex};
+
+/// A core that asks to be woken at the same moment again and again spins.
+const WAKES_AT_ONE_MOMENT: u32 = 100;
+
+impl World {
+    /// The only place that calls a core (but for a block's arrival).
+    pub(super) fn give(&mut self, host: usize, input: Input) {
+        if !self.hosts[host].alive {
+            return;
+        }
+        self.trace.note(self.now, host, Line::In(input.clone()));
+        self.hosts[host].core.handle(self.now, input);
+        self.settle(host);
+    }
+
+    /// Takes every output, then sets the alarm and lets the oracle look.
+    pub(super) fn settle(&mut self, host: usize) {
+        while let Some(output) = self.hosts[host].core.poll() {
+            self.trace.note(self.now, host, Line::Out(output.clone()));
+            self.obey(host, output);
+        }
+        self.set_alarm(host);
+        let thorough = self.is_thorough();
+        oracle::check(&mut self.hosts[host], &self.content, self.now, thorough)
+            .unwrap_or_else(|broken| panic!("#{host} at {:?}: {broken}", self.now));
+    }
+
+    /// Sees to it that an event comes no later than the core's deadline. One that comes too
+    /// early, because the deadline moved away, is cheaper than one for each time it moves.
+    fn set_alarm(&mut self, host: usize) {
+        let Some(at) = self.hosts[host].core.deadline().map(|at| at.max(self.now)) else { return };
+        let alarm = self.hosts[host].alarm.unwrap_or(Moment::NEVER);
+        if at < alarm {
+            self.hosts[host].alarm = Some(at);
+            self.events.push(at, Happening::Wake { host });
+        }
+    }
+
+    pub(super) fn wake(&mut self, host: usize) {
+        let at = &mut self.hosts[host];
+        if at.alarm != Some(self.now) {
+            return;
+        }
+        at.alarm = None;
+        if at.core.deadline().is_none_or(|deadline| deadline > self.now) {
+            return self.set_alarm(host);
+        }
+        let times = if at.woken.0 == self.now { at.woken.1 + 1 } else { 0 };
+        at.woken = (self.now, times);
+        assert!(times < WAKES_AT_ONE_MOMENT, "#{host} spins: its deadline does not move");
+        self.give(host, Input::Wake);
+    }
+
+    fn obey(&mut self, host: usize, output: Output) {
+        let verdict = match output {
+            Output::Connect { addr } => {
+                self.dial(host, addr);
+                Ok(())
+            }
+            Output::Send { peer, message } => self.send(host, peer, message),
+            Output::Serve { peer, span } => self.serve(host, peer, span),
+            Output::Verify { piece, digests } => {
+                self.hosts[host].verify(&self.content, self.now, piece).map(|done| {
+                    self.events.push(done, Happening::Hashed { host, piece, digests });
+                })
+            }
+            Output::Discard { piece } => {
+                let open = self.hosts[host].close(&self.content, piece);
+                let blocks = open.map_or_else(Vec::new, |open| open.blocks);
+                let kept = blocks.iter().flatten().count() as u64;
+                self.hosts[host].totals.spoilt += kept;
+                Ok(())
+            }
+            Output::Disconnect { peer, why } => self.disconnect(host, peer, why),
+            Output::Metadata { info } => {
+                assert_eq!(info, self.content.info, "metadata that does not hash to the name");
+                self.learn(host);
+                Ok(())
+            }
+            Output::Emit(event) => self.emitted(host, event),
+            other => Err(format!("an output this driver does not know: {other:?}")),
+        };
+        verdict.unwrap_or_else(|broken| panic!("#{host} at {:?}: {broken}", self.now));
+    }
+
+    /// The metadata is known: it is parsed, then what is there is checked.
+    pub(super) fn learn(&mut self, host: usize) {
+        let parse = Duration::from_millis(1);
+        let metainfo = self.content.metainfo.clone();
+        self.push(parse, Happening::Give { host, input: Input::Metainfo(metainfo) });
+        if let Some(wanted) = self.hosts[host].spec.wanted.clone() {
+            self.push(parse, Happening::Give { host, input: Input::Wanted(wanted) });
+        }
+        let have = self.hosts[host].have.clone();
+        self.push(parse * 2, Happening::Give { host, input: Input::Checked { have } });
+        self.hosts[host].knows_metadata = true;
+    }
+
+    pub(super) fn hashed(&mut self, host: usize, piece: PieceIndex, digests: bool) {
+        if !self.hosts[host].alive {
+            return;
+        }
+        let at = &mut self.hosts[host];
+        let open = at.close(&self.content, piece).expect("closed once, after its hash");
+        let good = open.is_good();
+        if good {
+            at.have.insert(piece);
+        } else {
+            at.totals.spoilt += open.blocks.len() as u64;
+        }
+        if at.done_at.is_none() && at.is_complete() {
+            at.done_at = Some(self.now);
+        }
+        let digests = if digests || !good { open.digests() } else { Vec::new() };
+        let outcome = if good { Verification::Good } else { Verification::Bad };
+        self.give(host, Input::Verified { piece, outcome, digests });
+    }
+
+    fn emitted(&mut self, host: usize, event: Event) -> Result<(), String> {
+        match event {
+            Event::Phase(phase) => self.hosts[host].phase = Some(phase),
+            Event::PeerBanned { addr } => {
+                let banned = dial::host_of(addr.ip()).and_then(|other| self.hosts.get(other));
+                let innocent =
+                    banned.is_none_or(|other| !matches!(other.spec.conduct, Conduct::Liar { .. }));
+                if innocent {
+                    return Err(format!("honest-not-banned: {addr} is banned"));
+                }
+                self.hosts[host].banned.push(addr);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A tracker's answer: some of the others, and soon again while the swarm is young.
+    pub(super) fn announce(&mut self, host: usize, times: u32) {
+        if !self.tracker || !self.hosts[host].alive {
+            return;
+        }
+        let mut others: Vec<usize> = (0..self.hosts.len())
+            .filter(|other| *other != host && self.hosts[*other].alive)
+            .collect();
+        self.rng.shuffle(&mut others);
+        let addrs: Vec<SocketAddr> =
+            others.iter().take(TRACKER_PEERS).map(|other| self.hosts[*other].addr).collect();
+        self.give(host, Input::Candidates { source: Source::Tracker, addrs });
+        let pause = Duration::from_secs(if times < 5 { 2 } else { 30 });
+        self.push(pause, Happening::Announce { host, times: times + 1 });
+    }
+}
