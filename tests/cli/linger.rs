@@ -1,6 +1,7 @@
 //! How long a complete torrent is served, and who is not left behind.
 
 use super::{Home, said};
+use crate::support::binary::Running;
 use std::net::TcpListener;
 
 /// Peers only from the command line, so that nobody finds anybody else.
@@ -9,7 +10,7 @@ const CONTENT_BYTES: usize = 1_500_000;
 
 fn home() -> Home {
     let home = Home::new();
-    let content: Vec<u8> = (0..CONTENT_BYTES).map(|n| (n * n / 7) as u8).collect();
+    let content: Vec<u8> = (0..=250u8).cycle().take(CONTENT_BYTES).collect();
     home.write("content", content);
     home.succeed(&["create", "content", "--no-date"]);
     home
@@ -21,9 +22,12 @@ fn free_port() -> String {
     listener.local_addr().unwrap().to_string()
 }
 
-fn seed<'a>(listen: &'a str, more: &[&'a str]) -> Vec<&'a str> {
-    let seed = ["seed", "--json", "--torrent", "content.torrent", "content", "--listen", listen];
-    [&seed[..], &ALONE, more].concat()
+/// Serves the content; peers are welcome.
+fn seed(home: &Home, listen: &str, more: &[&str]) -> Running {
+    let seed = ["seed", "--torrent", "content.torrent", "content", "--listen", listen];
+    let mut seed = home.start(&[&seed[..], &ALONE, more].concat());
+    seed.line(|line| line.starts_with("magnet:").then_some(()));
+    seed
 }
 
 /// Gives up when its peer has gone.
@@ -44,8 +48,7 @@ fn is_whole(home: &Home, folder: &str) -> bool {
 #[test]
 fn the_last_seed_stays_for_who_still_fetches_however_many_copies_there_are() {
     let (home, at) = (home(), free_port());
-    let mut seed = home.start(&seed(&at, &["--until-copies", "1"]));
-    seed.event("seeding");
+    let seed = seed(&home, &at, &["--until-copies", "1"]);
     let mut slow = home.start(&fetch(&at, "slow", &["--json", "--down", "400K"]));
     slow.event("progress");
     let fast = home.run(&fetch(&at, "fast", &[]));
@@ -61,8 +64,7 @@ fn the_last_seed_stays_for_who_still_fetches_however_many_copies_there_are() {
 #[test]
 fn a_peer_that_comes_again_is_no_second_copy() {
     let (home, at) = (home(), free_port());
-    let mut seed = home.start(&seed(&at, &["--until-copies", "2"]));
-    seed.event("seeding");
+    let seed = seed(&home, &at, &["--until-copies", "2"]);
     for _ in 0..3 {
         let fetch = home.run(&fetch(&at, "one", &[]));
         assert!(fetch.status.success(), "{}", said(&fetch.stderr));
@@ -75,8 +77,7 @@ fn a_peer_that_comes_again_is_no_second_copy() {
 #[test]
 fn a_fetch_stays_until_it_has_made_a_copy() {
     let (home, at, relay_at) = (home(), free_port(), free_port());
-    let mut seed = home.start(&seed(&at, &[]));
-    seed.event("seeding");
+    let seed = seed(&home, &at, &[]);
     let stay = ["--json", "--until-copies", "1", "--listen", relay_at.as_str()];
     let mut relay = home.start(&fetch(&at, "relay", &stay));
     relay.event("done");
@@ -90,8 +91,7 @@ fn a_fetch_stays_until_it_has_made_a_copy() {
 #[test]
 fn a_fetch_stays_until_nobody_takes_anything() {
     let (home, at) = (home(), free_port());
-    let mut seed = home.start(&seed(&at, &["--until-copies", "1"]));
-    seed.event("seeding");
+    let seed = seed(&home, &at, &["--until-copies", "1"]);
     let fetch = home.run(&fetch(&at, "one", &["--until-idle", "1s"]));
     assert!(fetch.status.success(), "{}", said(&fetch.stderr));
     assert_eq!(seed.wait(), Some(0));
