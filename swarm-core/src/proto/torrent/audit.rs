@@ -40,8 +40,10 @@ impl Torrent {
                 return Err(format!("outstanding-sound: {} requests in flight", asked.len()));
             }
         }
+        // Pieces written through count by block, and may have a window whatever the budget.
         let two = 2 * u64::from(content.geometry.piece_length());
-        if content.picker.open_bytes() > self.params.config.receive_budget.max(two) {
+        let least = two.max(super::super::picker::WINDOW_MIN);
+        if content.picker.open_bytes() > self.params.config.receive_budget.max(least) {
             return Err(format!("budget: {} bytes open", content.picker.open_bytes()));
         }
         Ok(())
