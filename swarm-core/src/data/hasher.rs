@@ -201,11 +201,6 @@ impl PieceHasher {
         }
     }
 
-    /// Takes the next bytes of one piece alone.
-    pub(super) fn update(&mut self, segment: &[u8]) {
-        feed(Width::fastest(), std::iter::once((self, [segment].as_slice())));
-    }
-
     /// Whether the bytes were the piece.
     pub(super) fn matches(self, expected: &PieceHash) -> bool {
         finish(Width::fastest(), vec![self]).pop().is_some_and(|hashed| hashed.is(expected))
@@ -379,6 +374,43 @@ mod tests {
             let mut wrong = bytes.clone();
             wrong[length / 2] ^= 1;
             prop_assert!(!verify([wrong.as_slice()], &expected));
+        }
+    }
+
+    proptest! {
+        // Lanes are slow in a build for debugging.
+        #![proptest_config(ProptestConfig::with_cases(16))]
+
+        #[test]
+        fn a_batch_is_judged_as_its_pieces_are_one_by_one(
+            pieces in prop::collection::vec(
+                (0usize..3 * LEAF, any::<bool>(), any::<bool>(), 1usize..2 * LEAF),
+                0..34,
+            ),
+        ) {
+            let bytes: Vec<u8> = (0..3 * LEAF).map(|at| u8::try_from(at % 253).unwrap()).collect();
+            let (mut batch, mut good) = (Vec::new(), Vec::new());
+            for (length, v2, wrong, cut) in pieces {
+                let bytes = &bytes[..length];
+                let leaves = length.div_ceil(LEAF).max(1).next_power_of_two();
+                let mut expected = match v2 && length > 0 {
+                    true => PieceHash::V2 {
+                        root: naive_root(bytes, leaves),
+                        leaves: u32::try_from(leaves).unwrap(),
+                    },
+                    false => PieceHash::V1(Sha1::digest(bytes).into()),
+                };
+                if let (true, PieceHash::V1([first, ..]) | PieceHash::V2 { root: [first, ..], .. }) =
+                    (wrong, &mut expected)
+                {
+                    *first ^= 1;
+                }
+                batch.push(Candidate { segments: bytes.chunks(cut).collect(), expected });
+                good.push(!wrong);
+            }
+            for width in [Width::One, Width::widest()] {
+                prop_assert_eq!(&verify_in(width, &batch), &good);
+            }
         }
     }
 }

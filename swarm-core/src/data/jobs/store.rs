@@ -8,7 +8,7 @@
 //! Not here: pieces that do not fit into memory (see `through`).
 
 use super::{Job, JobPanicked, Kind};
-use crate::data::hasher::{Candidate, block_digest, verify_many};
+use crate::data::hasher::{Candidate, block_digests, verify_many};
 use crate::data::piece::PieceBuf;
 use crate::geometry::Geometry;
 use crate::metainfo::PieceHash;
@@ -107,7 +107,7 @@ impl StorePiece {
         let Self { storage, geometry, buf, digests, .. } = self;
         let good = good && buf.is_complete();
         let digests = match digests || !good {
-            true => buf.blocks().map(block_digest).collect(),
+            true => block_digests(buf.blocks()),
             false => Vec::new(),
         };
         if !good {
@@ -123,7 +123,7 @@ impl StorePiece {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::data::hasher::sha1;
+    use crate::data::hasher::{block_digest, sha1};
     use crate::data::{BlockBuf, BlockPool};
     use crate::storage::MemStorage;
     use crate::storage::fault::{FaultStorage, Plan};

@@ -14,7 +14,8 @@
 use super::store::{StoreOutcome, Stored};
 use super::{Job, JobPanicked, Kind};
 use crate::data::BlockBuf;
-use crate::data::hasher::{PieceHasher, block_digest};
+use crate::data::hasher::{PieceHasher, block_digests, feed};
+use crate::data::lanes::Width;
 use crate::geometry::Geometry;
 use crate::metainfo::PieceHash;
 use crate::storage::{Storage, StorageError};
@@ -138,8 +139,9 @@ impl LongPiece {
         mut read_back: u32,
     ) -> Result<(), StorageError> {
         while self.ahead.contains(&self.next()) {
-            if let Some(block) = blocks.get(&self.next()) {
-                self.hash(block);
+            let here = self.run_here(blocks);
+            if !here.is_empty() {
+                self.hash(&here);
                 continue;
             }
             if read_back == 0 {
@@ -149,7 +151,7 @@ impl LongPiece {
             let end = run.end.min(run.start.saturating_add(read_back));
             let bytes = self.disk.read(run.start..end)?;
             read_back = read_back.saturating_sub(end - run.start);
-            bytes.chunks(BLOCK_SIZE as usize).for_each(|block| self.hash(block));
+            self.hash(&bytes.chunks(BLOCK_SIZE as usize).collect::<Vec<_>>());
         }
         Ok(())
     }
@@ -157,6 +159,13 @@ impl LongPiece {
     /// The block to hash next.
     const fn next(&self) -> BlockIndex {
         BlockIndex::new(self.hashed.div_ceil(BLOCK_SIZE))
+    }
+
+    /// The blocks to hash next, as far as they are in memory.
+    fn run_here<'a>(&self, blocks: &'a BTreeMap<BlockIndex, BlockBuf>) -> Vec<&'a [u8]> {
+        let run = (self.next().get()..).zip(blocks.range(self.next()..));
+        let run = run.take_while(|(index, (block, _))| *index == block.get());
+        run.map(|(_, (_, bytes))| &**bytes).collect()
     }
 
     /// The bytes to hash next, as far as they are on the disk only.
@@ -172,13 +181,18 @@ impl LongPiece {
         self.hashed..self.hashed.saturating_add(bytes).min(self.disk.size())
     }
 
-    fn hash(&mut self, block: &[u8]) {
-        let left = self.covered.saturating_sub(u64::from(self.hashed));
-        let length = usize::try_from(left).unwrap_or(usize::MAX).min(block.len());
-        self.hasher.update(block.get(..length).unwrap_or_default());
-        self.ahead.remove(&self.next());
-        let next = BlockRef { piece: self.disk.piece, block: self.next() };
-        self.hashed += self.disk.geometry.block_size(next);
+    /// Hashes whole blocks, all side by side where the hash is a tree.
+    fn hash(&mut self, blocks: &[&[u8]]) {
+        let mut segments = Vec::with_capacity(blocks.len());
+        for block in blocks {
+            let left = self.covered.saturating_sub(u64::from(self.hashed));
+            let length = usize::try_from(left).unwrap_or(usize::MAX).min(block.len());
+            segments.push(block.get(..length).unwrap_or_default());
+            self.ahead.remove(&self.next());
+            let next = BlockRef { piece: self.disk.piece, block: self.next() };
+            self.hashed += self.disk.geometry.block_size(next);
+        }
+        feed(Width::fastest(), [(&mut self.hasher, &*segments)].into_iter());
     }
 
     /// The verdict, every block being hashed.
@@ -221,7 +235,7 @@ impl OnDisk {
         while begin < self.size() {
             let end = begin.saturating_add(READ_BACK_BYTES).min(self.size());
             let bytes = self.read(begin..end)?;
-            digests.extend(bytes.chunks(BLOCK_SIZE as usize).map(block_digest));
+            digests.extend(block_digests(bytes.chunks(BLOCK_SIZE as usize)));
             begin = end;
         }
         Ok(digests)

@@ -1,25 +1,32 @@
 //! Bytes off one connection to messages and blocks, without a socket.
 //!
-//! A read goes to two places at once: the rest of the block that is arriving, then a scratch
-//! buffer. So the payload of a block is copied at most once, out of the scratch buffer while
-//! that is hot, and what had not been read yet comes straight to its place. The scratch
-//! buffer is small for a quiet peer and grows while reads fill it.
+//! A read goes to three places at once: the rest of the block that is arriving, the places of the
+//! blocks that will come next (see `ahead`), then a scratch buffer. So the payload of a block is
+//! copied at most once, out of the scratch buffer, and only when the peer did not just go on with
+//! what it was asked for. The scratch buffer is small and grows while messages fill it.
 //!
 //! A buffer is taken for a block only when we asked the peer for one: a peer that sends
 //! blocks unasked costs no memory and is closed after [`UNASKED_MAX`] of them.
 //!
 //! Not here: whether a message is legal now (`proto`), how much may be read (`gate`).
 
+mod ahead;
+
 use crate::data::{BlockBuf, BlockPool};
 use crate::proto::input::CloseReason;
-use crate::types::Span;
+use crate::types::{BLOCK_SIZE, Span};
+use crate::wire::frame::PIECE_HEADER_LEN;
 use crate::wire::{FrameLimits, Message, frame};
+use ahead::{Ahead, Landed};
 use std::io::IoSliceMut;
 
 /// Scratch of a quiet peer, bytes.
 pub(crate) const SCRATCH_MIN: usize = 4 << 10;
 /// Scratch of a busy peer, bytes: 16 blocks a read.
 pub(crate) const SCRATCH_MAX: usize = 256 << 10;
+/// Bytes one read may take: a whole block, the places of the next ones or a full scratch buffer.
+pub(crate) const READ_MAX: usize =
+    BLOCK_SIZE as usize + ahead::AHEAD_MAX * (BLOCK_SIZE as usize + PIECE_HEADER_LEN) + SCRATCH_MAX;
 /// Blocks beyond those we asked for after which a peer is closed (LIMITS 5.2).
 pub(crate) const UNASKED_MAX: u32 = 32;
 /// Messages and blocks handed on at once: a peer may pack 65,000 messages into one read, and
@@ -46,6 +53,7 @@ pub(crate) struct Reader {
     start: usize,
     end: usize,
     block: Option<Arriving>,
+    ahead: Ahead,
     asked: u64,
     unasked: u32,
     quiet: u32,
@@ -72,6 +80,7 @@ impl Reader {
             start: 0,
             end: 0,
             block: None,
+            ahead: Ahead::default(),
             asked: 0,
             unasked: 0,
             quiet: 0,
@@ -96,9 +105,12 @@ impl Reader {
     }
 
     /// Where the next read goes: at most `limit` bytes in all.
-    pub(crate) fn buffers(&mut self, limit: usize) -> [IoSliceMut<'_>; 2] {
+    pub(crate) fn buffers(&mut self, limit: usize) -> Vec<IoSliceMut<'_>> {
         if self.scratch.len() < SCRATCH_MIN {
             self.scratch.resize(SCRATCH_MIN, 0);
+        }
+        if self.looks_ahead() {
+            self.ahead.prepare(&self.pool, self.asked);
         }
         let block = match &mut self.block {
             Some(Arriving { span, filled, to: Some(to) }) => {
@@ -106,12 +118,22 @@ impl Reader {
             }
             _ => &mut [],
         };
-        let block_take = block.len().min(limit);
-        let block = block.get_mut(..block_take).unwrap_or_default();
-        let free = self.scratch.get_mut(self.end..).unwrap_or_default();
-        let free_take = free.len().min(limit - block.len());
-        let free = free.get_mut(..free_take).unwrap_or_default();
-        [IoSliceMut::new(block), IoSliceMut::new(free)]
+        let scratch = self.scratch.get_mut(self.end..).unwrap_or_default();
+        let parts = [block].into_iter().chain(self.ahead.parts()).chain([scratch]);
+        let mut room = limit;
+        let mut buffers = Vec::with_capacity(2 * ahead::AHEAD_MAX + 2);
+        for part in parts {
+            let part_take = part.len().min(room);
+            room -= part_take;
+            buffers.push(IoSliceMut::new(part.split_at_mut(part_take).0));
+        }
+        buffers
+    }
+
+    /// Whether the next bytes after the arriving block are the next message, and asked for.
+    fn looks_ahead(&self) -> bool {
+        let skips = matches!(self.block, Some(Arriving { to: None, .. }));
+        self.end == 0 && !skips && self.asked > 0
     }
 
     /// Takes in the `count` bytes that a read has just put into [`Self::buffers`], and
@@ -125,10 +147,11 @@ impl Reader {
         count: usize,
         out: &mut Vec<Incoming>,
     ) -> Result<u64, CloseReason> {
-        self.resize(count);
-        let direct = self.fill_directly(count, out);
-        self.end += count - direct;
-        let mut payload = direct;
+        let mut left = count;
+        let mut payload = self.fill_directly(&mut left, out);
+        payload += self.fill_ahead(&mut left, out);
+        self.resize(left);
+        self.end += left;
         self.more = false;
         loop {
             payload += self.fill_from_scratch(out);
@@ -152,12 +175,36 @@ impl Reader {
     }
 
     /// The part of a read that went straight into the arriving block.
-    fn fill_directly(&mut self, count: usize, out: &mut Vec<Incoming>) -> usize {
+    fn fill_directly(&mut self, left: &mut usize, out: &mut Vec<Incoming>) -> usize {
         let Some(Arriving { span, filled, to: Some(_) }) = &mut self.block else { return 0 };
-        let direct = (span.length as usize - *filled).min(count);
+        let direct = (span.length as usize - *filled).min(*left);
         *filled += direct;
+        *left -= direct;
         self.finish_block(out);
         direct
+    }
+
+    /// The part of a read that went to the places of the next blocks. What of it proves to be
+    /// something else is put in front of what went to the scratch buffer.
+    fn fill_ahead(&mut self, left: &mut usize, out: &mut Vec<Incoming>) -> usize {
+        let mut payload = 0;
+        loop {
+            match self.ahead.take(left, &self.limits) {
+                Landed::Block { span, filled, to } => {
+                    self.asked -= 1;
+                    payload += filled;
+                    self.block = Some(Arriving { span, filled, to: Some(to) });
+                    self.finish_block(out);
+                }
+                Landed::Nothing => break,
+                Landed::Else => {
+                    *left = self.ahead.join(*left, &mut self.scratch);
+                    break;
+                }
+            }
+        }
+        self.ahead.release();
+        payload
     }
 
     /// Moves what the scratch buffer holds of the arriving block to its place.
@@ -213,13 +260,13 @@ impl Reader {
         Ok(())
     }
 
-    /// Grows the scratch buffer after a read that filled it, shrinks it after many that
-    /// left most of it empty. Only its unused part is touched.
+    /// Grows the scratch buffer after a read that filled it, unless blocks are read to their
+    /// places; shrinks it after many that left most of it empty. Only its unused part is touched.
     fn resize(&mut self, count: usize) {
         let len = self.scratch.len();
         if self.end + count >= len {
             self.quiet = 0;
-            if len < SCRATCH_MAX {
+            if len < SCRATCH_MAX && !self.ahead.is_used() {
                 self.scratch.resize((len * 4).min(SCRATCH_MAX), 0);
             }
         } else if self.end + count > len / 8 || len <= SCRATCH_MIN {

@@ -95,7 +95,7 @@ async fn nothing_is_lost_or_stuck_when_the_torrent_is_slow() {
 async fn blocks_go_out_after_messages_and_are_reported() {
     let mut world = world().await;
     let storage = Arc::new(MemStorage::holding(vec![7; 4000]));
-    world.outbox.set_source(Source { storage, geometry: Geometry::new(4000, 1000).unwrap() });
+    world.outbox.set_source(Source { storage, geometry: Geometry::new(1000, 4000).unwrap() });
     let span = Span { piece: PieceIndex::new(3), begin: 0, length: 1000 };
     world.outbox.post_blocks(&[span]);
     let Mail::Report { report, .. } = world.next().await else { panic!("open") };

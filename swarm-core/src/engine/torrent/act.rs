@@ -62,7 +62,11 @@ impl TorrentTask {
     }
 
     fn disconnect(&mut self, peer: PeerKey, why: CloseReason) {
-        if let Some(link) = self.links.remove(&peer) {
+        if let Some(mut link) = self.links.remove(&peer) {
+            // The last words matter: two that have become complete part at once, and only the
+            // last `have` tells the other that a copy has been made. No place for them is
+            // no reason to wait.
+            let _ = link.outbox.post(&mut link.control, link.asked);
             link.outbox.close(why);
         }
     }
@@ -89,10 +93,11 @@ impl TorrentTask {
 
     /// Puts the pieces that have waited long enough in line to be hashed and written.
     pub(super) fn line_up_stores(&mut self, now: Moment) {
-        // Nothing that could join them, or no memory to ask for more.
-        let hurry = self.pieces.is_empty() || self.core.is_full();
-        let due = if hurry { self.batch.take_all() } else { self.batch.take_due(now) };
-        for batch in due {
+        if self.pieces.is_empty() || self.core.is_full() {
+            self.batch.hurry(now);
+        }
+        self.batch.set_line(self.jobs.under_way() >= self.shared.worker_count);
+        for batch in self.batch.take_due(now) {
             self.line_up_batch(batch);
         }
     }

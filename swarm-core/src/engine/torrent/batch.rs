@@ -1,17 +1,16 @@
 //! Complete pieces that wait a moment for company.
 //!
-//! Hashed side by side, sixteen pieces cost about half of what they cost one after another; fewer
+//! Hashed side by side, sixteen pieces cost a quarter of what they cost one after another; fewer
 //! than [`hasher::batch_worth`] cost more. At full speed the next pieces are a few milliseconds
 //! away, so that waiting for them costs nothing but their memory; at any other speed it would
-//! delay what could be announced. Therefore a piece waits only
+//! delay what could be announced. Therefore a piece waits
 //!
-//! - when the pieces before it came so fast that a batch of them came within [`HOLD_MAX`],
-//! - never longer than that,
-//! - while no more than [`HELD_SHARE`] of the memory for pieces is held by those that wait, and
-//!   what is left suffices to ask for more,
-//! - while another piece is under way that may join it.
+//! - while every worker has something of this torrent, for then it would wait in line anyway;
+//! - else at most [`HOLD_MAX`], if the pieces before it came so fast that a batch is full by
+//!   then, another piece is under way that may join it, and there is memory to ask for more.
 //!
-//! A v2 piece is a batch by itself and never waits.
+//! Those that wait take a part of the memory for pieces at most ([`HELD_SHARE`]). A v2 piece is
+//! a batch by itself and waits for no other.
 //!
 //! Not here: the hashing (`data`), what follows from it (`act`).
 
@@ -39,7 +38,12 @@ pub(super) struct Batch {
     worth: usize,
     /// Memory for pieces, bytes.
     budget: u64,
+    /// When those that wait have waited long enough.
     due: Moment,
+    /// As many as there may be.
+    is_full: bool,
+    /// Every worker has something of this torrent.
+    is_line: bool,
 }
 
 impl Batch {
@@ -49,7 +53,15 @@ impl Batch {
     }
 
     fn with(budget: u64, worth: usize) -> Self {
-        Self { held: Vec::new(), came: VecDeque::new(), worth, budget, due: Moment::NEVER }
+        Self {
+            held: Vec::new(),
+            came: VecDeque::new(),
+            worth,
+            budget,
+            due: Moment::NEVER,
+            is_full: false,
+            is_line: false,
+        }
     }
 
     /// All pieces of the torrent may take so many bytes.
@@ -73,9 +85,20 @@ impl Batch {
         let is_worth = is_message && full >= self.worth;
         let is_fast = self.came.len() >= full
             && self.came.front().is_some_and(|first| now.since(*first) <= HOLD_MAX);
-        if self.held.len() >= full || !is_worth || !is_fast {
+        if !is_worth || !is_fast {
             self.due = now;
         }
+        self.is_full = self.held.len() >= full || !is_worth;
+    }
+
+    /// Nothing can join those that wait, or there is no memory to ask for more.
+    pub(super) fn hurry(&mut self, now: Moment) {
+        self.due = self.due.min(now);
+    }
+
+    /// Whether every worker has something of this torrent.
+    pub(super) const fn set_line(&mut self, is_line: bool) {
+        self.is_line = is_line;
     }
 
     /// The pieces to hash now, if any: all that wait, as jobs of one or of many.
@@ -85,6 +108,7 @@ impl Batch {
 
     /// All that wait.
     pub(super) fn take_all(&mut self) -> Vec<StoreBatch> {
+        self.is_full = false;
         let pieces = std::mem::take(&mut self.held);
         if pieces.len() >= self.worth {
             return vec![StoreBatch { pieces }];
@@ -93,9 +117,15 @@ impl Batch {
         pieces.into_iter().map(|piece| StoreBatch { pieces: vec![piece] }).collect()
     }
 
-    /// When the pieces that wait must be hashed; never while none does.
+    /// When the pieces that wait must be hashed; never while none does, or while that is not a
+    /// matter of time.
     pub(super) fn deadline(&self) -> Moment {
-        if self.held.is_empty() { Moment::NEVER } else { self.due }
+        match (self.held.is_empty(), self.is_full) {
+            (true, _) => Moment::NEVER,
+            (false, true) => Moment::ZERO,
+            (false, false) if self.is_line => Moment::NEVER,
+            (false, false) => self.due,
+        }
     }
 }
 
@@ -164,6 +194,27 @@ mod tests {
         let due = batch.take_due(at(45));
         assert_eq!(due.len(), 2, "too few for lanes: a job each");
         assert_eq!(batch.deadline(), Moment::NEVER);
+    }
+
+    #[test]
+    fn a_piece_that_would_stand_in_line_waits_for_company_there() {
+        let mut batch = Batch::with(ROOMY, 8);
+        batch.set_line(true);
+        assert_eq!(sizes(&mut batch, 0, 100, 33), [PIECES_MAX; 2]);
+        assert_eq!(batch.deadline(), Moment::NEVER, "the job that ends will say");
+        batch.set_line(false);
+        assert_eq!(batch.take_due(at(3300)).len(), 1);
+    }
+
+    #[test]
+    fn nobody_waits_for_what_cannot_come() {
+        let mut batch = Batch::with(ROOMY, 8);
+        sizes(&mut batch, 0, 1, 20);
+        batch.take_all();
+        batch.push(at(20), v1());
+        assert!(batch.take_due(at(20)).is_empty());
+        batch.hurry(at(21));
+        assert_eq!(batch.take_due(at(21)).len(), 1);
     }
 
     #[test]

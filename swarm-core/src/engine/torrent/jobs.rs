@@ -75,6 +75,11 @@ impl Jobs {
         }
     }
 
+    /// Jobs in the workers' hands.
+    pub(super) const fn under_way(&self) -> usize {
+        self.under_way
+    }
+
     /// Drops what the workers have not got yet.
     pub(super) fn give_up_waiting(&mut self) {
         self.waiting.clear();

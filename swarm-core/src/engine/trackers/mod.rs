@@ -95,7 +95,10 @@ fn source_for(listen: Option<SocketAddr>, tracker: &Url) -> Option<IpAddr> {
     let is_loopback = match tracker.host() {
         Some(Host::Ipv4(ip)) => ip.is_loopback(),
         Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
+        // An IPv4 address is a name to the parser, unless the scheme is a web's.
+        Some(Host::Domain(name)) => name
+            .parse::<IpAddr>()
+            .map_or_else(|_| name.eq_ignore_ascii_case("localhost"), |ip| ip.is_loopback()),
         None => false,
     };
     source::source_for(listen, is_loopback)

@@ -158,13 +158,63 @@ fn a_busy_peer_reads_in_large_steps_and_a_quiet_one_holds_little() {
         reads += 1;
     }
     check(&stream, &out);
-    assert_eq!(reader.scratch.len(), SCRATCH_MAX);
+    assert_eq!(reader.scratch.len(), SCRATCH_MIN, "blocks came to their places");
     assert!(reads < 20, "{reads} reads for 200 blocks");
+    drop(out);
+    assert_eq!(reader.pool.in_use(), 0, "places are given back after each read");
+    let mut out = Vec::new();
     let have = bytes_of(&[Sent::Message(Message::Have(PieceIndex::new(1)))]);
+    let flood = have.repeat(100_000);
+    let mut rest = &flood[..];
+    while !rest.is_empty() {
+        read(&mut reader, &mut rest, usize::MAX, &mut out).unwrap();
+    }
+    assert_eq!(reader.scratch.len(), SCRATCH_MAX);
     for _ in 0..=QUIET_READS {
         read(&mut reader, &mut &have[..], usize::MAX, &mut out).unwrap();
     }
     assert_eq!(reader.scratch.capacity(), SCRATCH_MIN);
+}
+
+#[test]
+fn a_read_takes_no_more_buffers_than_blocks_were_asked_for() {
+    let mut reader = reader(3);
+    let stream: Vec<_> = (0..3).map(|piece| Sent::Block(span(piece, BLOCK_SIZE))).collect();
+    let bytes = bytes_of(&stream);
+    let mut out = Vec::new();
+    for cut in [bytes.len() / 2, bytes.len() - 1, bytes.len()] {
+        let mut rest = bytes.get(..cut).unwrap();
+        let mut reader = Reader::new(BlockPool::new(64));
+        reader.ask(3);
+        while !rest.is_empty() {
+            read(&mut reader, &mut rest, usize::MAX, &mut out).unwrap();
+        }
+        assert!(reader.pool.peak() <= 3);
+    }
+    let mut rest = &bytes[..];
+    read(&mut reader, &mut rest, 10, &mut out).unwrap();
+    assert_eq!(reader.pool.in_use(), 1, "its header has begun");
+}
+
+#[test]
+fn a_message_between_blocks_puts_nothing_out_of_order() {
+    let mut stream: Vec<_> = (0..9).map(|piece| Sent::Block(span(piece, BLOCK_SIZE))).collect();
+    stream.insert(6, Sent::Message(Message::Have(PieceIndex::new(1))));
+    stream.insert(4, Sent::Block(span(77, 100)));
+    let bytes = bytes_of(&stream);
+    for limit in [5000, 100_000, usize::MAX] {
+        let (mut reader, mut rest, mut out) = (reader(20), &bytes[..], Vec::new());
+        while !rest.is_empty() {
+            read(&mut reader, &mut rest, limit, &mut out).unwrap();
+        }
+        check(&stream, &out);
+    }
+}
+
+#[test]
+fn the_header_of_a_full_block_begins_as_it_is_expected_to() {
+    let header = frame::piece_header(span(3, BLOCK_SIZE));
+    assert_eq!(header[..5], ahead::FULL_BLOCK);
 }
 
 #[test]
