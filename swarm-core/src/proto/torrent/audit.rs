@@ -41,6 +41,7 @@ impl Torrent {
                 return Err(format!("outstanding-sound: {} requests in flight", asked.len()));
             }
         }
+        // Pieces written through count by block, and may have a window whatever the budget.
         let pieces = OPEN_MIN as u64 * u64::from(content.geometry.piece_length());
         let least = pieces.max(WINDOW_MIN);
         if content.picker.open_bytes() > self.params.config.receive_budget.max(least) {
