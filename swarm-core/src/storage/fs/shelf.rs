@@ -116,6 +116,10 @@ mod tests {
         let verified = folder.path().join("verified");
         let first = shelf(folder.path(), "/first");
         first.store(b"1").unwrap();
+        // Long ago, whatever the clock of this filesystem counts in.
+        let file = std::fs::File::open(verified.join(&first.name)).unwrap();
+        let long_ago = std::time::SystemTime::UNIX_EPOCH;
+        file.set_times(std::fs::FileTimes::new().set_modified(long_ago)).unwrap();
         for n in 0..RECORDS_MAX {
             std::fs::write(verified.join(n.to_string()), "x").unwrap();
         }
