@@ -57,7 +57,7 @@ fn store<const N: usize>(state: [V; N], states: &mut [[u32; LANES]; N]) {
 }
 
 /// Line `at` of every lane, turned on its side: word `t` of all lanes in vector `t`. One copy for
-/// each hash, `N`, is inlined into it; one for both would not be, which costs a twentieth.
+/// each hash, `N`, is inlined into it; one for both would not be (a twentieth slower).
 #[inline]
 #[target_feature(enable = "avx2")]
 fn transposed<const N: usize>(lanes: &[&[Line]; LANES], at: usize) -> [V; 16] {
