@@ -111,14 +111,8 @@ pub(crate) struct SeedArgs {
     /// Serve the content of this .torrent; PATH holds it, and is verified first
     #[arg(short, long, value_name = "FILE", env = "SWARM_TORRENT")]
     pub(crate) torrent: Option<PathBuf>,
-    /// End once N peers have become complete
-    #[arg(long, value_name = "N", env = "SWARM_UNTIL_COPIES",
-        value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) until_copies: Option<u32>,
-    /// End once nothing has been sent for this long
-    #[arg(long, value_name = "DURATION", env = "SWARM_UNTIL_IDLE",
-        value_parser = units::parse_duration)]
-    pub(crate) until_idle: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) linger: LingerArgs,
     /// Also write the .torrent here
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
@@ -145,6 +139,8 @@ pub(crate) struct FetchArgs {
     /// Go on serving when complete
     #[arg(long, env = "SWARM_SEED", value_parser = BoolishValueParser::new())]
     pub(crate) seed: bool,
+    #[command(flatten)]
+    pub(crate) linger: LingerArgs,
     /// Give up when not complete after this long
     #[arg(long, value_name = "DURATION", env = "SWARM_TIMEOUT",
         value_parser = units::parse_duration)]
@@ -160,6 +156,19 @@ pub(crate) struct FetchArgs {
     pub(crate) network: NetworkArgs,
     #[command(flatten)]
     pub(crate) show: ShowArgs,
+}
+
+/// How long to serve; `fetch` serves when it is told either.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct LingerArgs {
+    /// Serve until N peers have become complete and nobody depends on us
+    #[arg(long, value_name = "N", env = "SWARM_UNTIL_COPIES",
+        value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) until_copies: Option<u32>,
+    /// Serve until nothing has been sent for this long
+    #[arg(long, value_name = "DURATION", env = "SWARM_UNTIL_IDLE",
+        value_parser = units::parse_duration)]
+    pub(crate) until_idle: Option<Duration>,
 }
 
 /// What `seed` and `fetch` share: how to find peers and how to treat them.

@@ -5,6 +5,7 @@
 //! Not here: reading torrents, resolving names, anything that touches the network.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,7 +13,10 @@ use std::time::Duration;
 use clap::CommandFactory;
 use swarm_core::Config;
 
-use crate::args::{Cli, CreateArgs, FetchArgs, MetaArgs, NetworkArgs, SeedArgs, ShowArgs};
+use crate::args::{
+    Cli, CreateArgs, FetchArgs, LingerArgs, MetaArgs, NetworkArgs, SeedArgs, ShowArgs,
+};
+use crate::cmd::linger::Linger;
 use crate::exit::Failure;
 use crate::link::{HostPort, Link};
 use crate::selection::Only;
@@ -56,15 +60,14 @@ pub(crate) struct FetchPlan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum After {
     End,
-    Serve,
+    Serve(Linger),
 }
 
 /// `swarm seed`.
 #[derive(Debug)]
 pub(crate) struct SeedPlan {
     pub(crate) content: SeedContent,
-    pub(crate) until_copies: Option<u32>,
-    pub(crate) until_idle: Option<Duration>,
+    pub(crate) linger: Linger,
     pub(crate) network: Network,
     pub(crate) show: ShowArgs,
 }
@@ -137,7 +140,10 @@ impl FetchPlan {
             links: links.collect(),
             folder: args.output,
             only,
-            after: if args.seed { After::Serve } else { After::End },
+            after: match linger(args.linger) {
+                linger if args.seed || linger != Linger::default() => After::Serve(linger),
+                _ => After::End,
+            },
             timeout: args.timeout,
             stall_timeout: args.stall_timeout,
             overwrite: args.overwrite,
@@ -165,14 +171,12 @@ impl SeedPlan {
                 SeedContent::New { paths: args.paths, torrent, write_to: args.output }
             }
         };
-        Ok(Self {
-            content,
-            until_copies: args.until_copies,
-            until_idle: args.until_idle,
-            network,
-            show: args.show,
-        })
+        Ok(Self { content, linger: linger(args.linger), network, show: args.show })
     }
+}
+
+const fn linger(args: LingerArgs) -> Linger {
+    Linger { until_copies: args.until_copies, until_idle: args.until_idle }
 }
 
 fn existing(
@@ -264,6 +268,7 @@ impl Network {
         config.down_limit = args.down;
         config.peer_exchange = !args.no_pex;
         config.shutdown_timeout = SHUTDOWN_TIMEOUT;
+        config.state_folder = state_folder(|name| std::env::var_os(name));
         if let Some(most) = args.max_peers.and_then(|most| usize::try_from(most).ok()) {
             config.peers_max = most;
             config.peers_per_torrent_max = most;
@@ -283,6 +288,15 @@ impl Network {
             warnings,
         })
     }
+}
+
+/// Where what was verified is recorded, as the XDG base directory specification has it. A
+/// relative path there is to be ignored.
+fn state_folder(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let absolute = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let state = absolute("XDG_STATE_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
+    state.map(|state| state.join("swarm"))
 }
 
 /// One tier per flag, its URLs parted by commas.
@@ -334,6 +348,9 @@ fn read_list(input: impl Read) -> Result<Vec<String>, Failure> {
 /// A variable that is meant for us but spelt wrong would be silently ignored: refuse it.
 pub(crate) fn check_environment(names: impl IntoIterator<Item = String>) -> Result<(), Failure> {
     let mut known = BTreeSet::from([LOG_VARIABLE.to_owned()]);
+    if cfg!(debug_assertions) {
+        known.insert("SWARM_CRASH_AT".to_owned());
+    }
     collect_variables(&Cli::command(), &mut known);
     let mut ours = names.into_iter().filter(|name| name.starts_with("SWARM_"));
     match ours.find(|name| !known.contains(name)) {

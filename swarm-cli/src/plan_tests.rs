@@ -149,3 +149,21 @@ fn every_shared_flag_has_a_variable() {
         }
     }
 }
+
+#[test]
+fn the_state_folder_follows_the_environment_and_may_be_none() {
+    let given = |variables: &'static [(&str, &str)]| {
+        state_folder(|name| {
+            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into())
+        })
+    };
+    let expected = |path: &str| Some(PathBuf::from(path));
+    assert_eq!(given(&[("XDG_STATE_HOME", "/s"), ("HOME", "/h")]), expected("/s/swarm"));
+    assert_eq!(given(&[("HOME", "/h")]), expected("/h/.local/state/swarm"));
+    assert_eq!(
+        given(&[("XDG_STATE_HOME", "s"), ("HOME", "/h")]),
+        expected("/h/.local/state/swarm")
+    );
+    assert_eq!(given(&[("XDG_STATE_HOME", ""), ("HOME", "")]), None);
+    assert_eq!(given(&[]), None);
+}

@@ -49,17 +49,36 @@ def routes():
 
 
 def isolate():
-    """Starts this script again in namespaces of its own; returns only there, and never with a route out."""
+    """Runs this script again in namespaces of its own and ends with it; returns only in there, and never with a
+    route out."""
     if INSIDE not in os.environ:
         # With a process namespace nothing outlives the benchmark, however it ends.
-        command = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+        command = ["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "--mount", "--pid", "--fork"]
+        command += ["--kill-child", "--mount-proc"]
         if os.geteuid() != 0:
             command.append("--map-root-user")
         os.environ[INSIDE] = "1"
-        os.execvp(command[0], [*command, sys.executable, *sys.argv])
+        sys.exit(forward([*command, sys.executable, *sys.argv]))
+    # Also what is still to be removed when that happens is removed then.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     if routes():
         sys.exit(f"this network has a way out; nothing is measured here:\n{routes()}")
     run("ip", "link", "set", "lo", "up")
+
+
+def forward(command):
+    """Runs `unshare` and returns how it ended. It ignores SIGTERM, so what runs in it is told instead."""
+    outer = subprocess.Popen(command)
+
+    def tell(*_):
+        with open(f"/proc/{outer.pid}/task/{outer.pid}/children", encoding="ascii") as file:
+            for inner in file.read().split():
+                os.kill(int(inner), signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, tell)
+    # Ctrl-C reaches everybody by itself.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return outer.wait()
 
 
 def run(*command):
@@ -73,7 +92,6 @@ def workplace(parent):
     """A folder that goes when the benchmark ends."""
     place = tempfile.mkdtemp(prefix="swarm-bench-", dir=parent)
     atexit.register(shutil.rmtree, place, ignore_errors=True)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     # Some clients change their user and must still read their settings.
     os.chmod(place, 0o755)
     return place

@@ -5,8 +5,12 @@
 //! the sockets, the disk, the limits and the lifecycle are looked at.
 
 mod content;
+mod crash;
+mod disk;
 mod lifecycle;
+mod pex;
 mod process;
+mod resume;
 mod swarm;
 
 use crate::support::within;

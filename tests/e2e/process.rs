@@ -9,11 +9,11 @@ use std::path::Path;
 use std::process::Command;
 use tempfile::tempdir;
 
-const QUIET: [&str; 5] = ["--no-dht", "--no-lsd", "--no-upnp", "--no-pex", "--json"];
-const PIECE: u32 = 32 * 1024;
+pub(super) const QUIET: [&str; 5] = ["--no-dht", "--no-lsd", "--no-upnp", "--no-pex", "--json"];
+pub(super) const PIECE: u32 = 32 * 1024;
 
 /// A fetch of `tree` from `peer` by the binary, the same line each time.
-fn fetches(home: &Path, tree: &Tree, peer: SocketAddr) -> impl Fn() -> Command + use<> {
+pub(super) fn fetches(home: &Path, tree: &Tree, peer: SocketAddr) -> impl Fn() -> Command + use<> {
     let torrent = home.join("a.torrent");
     fs::write(&torrent, tree.torrent(PIECE)).unwrap();
     let (home, peer) = (home.to_owned(), peer.to_string());

@@ -112,6 +112,9 @@ class Client:
         wait(f"{self.kind} to seed\n{self.words()}", self.is_ready)
 
     def is_ready(self):
+        return self.listens()
+
+    def listens(self):
         self.check_alive()
         return is_listening(self.process, self.port)
 
@@ -163,6 +166,10 @@ class Swarm(Client):
         command += more
         self.spawn([*command, link])
 
+    def introduce(self, torrent, folder, peer):
+        """Is connected and has next to nothing to give."""
+        self.fetch(torrent, folder, [peer], more=["--up", "1000", "--down", "1000"])
+
     def last_event(self):
         """The last line of its JSON."""
         with open(self.log + ".out", encoding="utf-8") as lines:
@@ -182,11 +189,15 @@ class Swarm(Client):
 class Libtorrent(Client):
     kind = "libtorrent"
 
-    def run(self, mode, link, folder, peers):
+    def run(self, mode, link, folder, peers, rate=0):
         command = [sys.executable, os.path.join(HERE, "lt_client.py"), mode, link, folder, "--listen", self.endpoint]
         for peer in peers:
             command += ["--peer", peer]
-        self.spawn(command)
+        self.spawn([*command, "--rate", str(rate)])
+
+    def introduce(self, torrent, folder, peer):
+        """Is connected and has next to nothing to give."""
+        self.run("fetch", torrent, folder, [peer], rate=1000)
 
     def start_seed(self, torrent, content):
         self.run("seed", torrent, os.path.dirname(content), ())

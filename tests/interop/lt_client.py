@@ -1,6 +1,7 @@
 """libtorrent as one peer of a test swarm. Prints `ready` when it serves everything it has.
 
     lt_client.py seed|fetch TORRENT_OR_MAGNET FOLDER --listen ADDRESS:PORT [--peer ADDRESS:PORT]...
+                 [--rate BYTES]
 """
 
 import argparse
@@ -31,6 +32,7 @@ def main():
     parser.add_argument("folder")
     parser.add_argument("--listen", required=True)
     parser.add_argument("--peer", action="append", default=[])
+    parser.add_argument("--rate", type=int, default=0, help="limit of both directions, bytes a second")
     options = parser.parse_args()
 
     session = libtorrent.session({**SETTINGS, "listen_interfaces": options.listen})
@@ -42,6 +44,9 @@ def main():
     torrent.save_path = options.folder
     torrent.flags &= ~(libtorrent.torrent_flags.paused | libtorrent.torrent_flags.auto_managed)
     handle = session.add_torrent(torrent)
+    if options.rate:
+        handle.set_download_limit(options.rate)
+        handle.set_upload_limit(options.rate)
 
     told = False
     last_dial = 0.0

@@ -49,6 +49,8 @@ cases! {
     hybrid_to_libtorrent
     resume_beside_libtorrent
     full_disk
+    we_introduce_libtorrent
+    libtorrent_introduces_us
 }
 
 #[test]

@@ -259,6 +259,19 @@ def full_disk(case):
         run(["umount", "-l", folder])
 
 
+def introduced(case, friend, taker):
+    """Who fetches knows only a friend that has nothing yet: the seed is found through peer exchange."""
+    source = case.single()
+    torrent = case.create(source)
+    seed, friend, taker = case.client(Swarm), case.client(KINDS[friend]), case.client(KINDS[taker])
+    case.seed(seed, torrent, source)
+    friend.introduce(torrent, case.out(friend), seed.endpoint)
+    wait(f"{friend.kind} to listen", friend.listens)
+    folder = case.out(taker)
+    taker.fetch(torrent, folder, peers=[friend.endpoint])
+    case.expect(taker, folder, source)
+
+
 def walk(folder):
     return [os.path.join(at, name) for at, _, names in os.walk(folder) for name in names]
 
@@ -287,6 +300,8 @@ CASES = {
     "hybrid-to-libtorrent": (hybrid, "to"),
     "resume-beside-libtorrent": (resume_beside_them,),
     "full-disk": (full_disk,),
+    "we-introduce-libtorrent": (introduced, "swarm", "libtorrent"),
+    "libtorrent-introduces-us": (introduced, "libtorrent", "swarm"),
 }
 
 

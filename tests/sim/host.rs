@@ -4,60 +4,18 @@
 //! holds the core against; nothing in them is read back from the core.
 
 use super::content::Content;
+use super::core::Core;
+use super::disk::Disk;
 use super::ledger::Ledger;
 use super::net::{Line, Queue};
+use super::spec::Spec;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 use swarm_core::proto::PeerKey;
+use swarm_core::proto::announce::Announcer;
 use swarm_core::proto::event::Phase;
-use swarm_core::proto::torrent::Torrent;
 use swarm_core::types::{Bitfield, Moment, PeerId, PieceIndex, Span};
-
-/// How a host is made. Rates are bytes a second.
-#[derive(Clone, Debug)]
-pub(super) struct Spec {
-    pub(super) up: u64,
-    pub(super) down: u64,
-    /// Its half of the one-way delay to anybody.
-    pub(super) latency: Duration,
-    pub(super) start: Start,
-    pub(super) conduct: Conduct,
-    /// Speaks the fast extension.
-    pub(super) fast: bool,
-    /// Pieces it wants; `None` for all.
-    pub(super) wanted: Option<Bitfield>,
-    /// Memory for open pieces, bytes.
-    pub(super) capacity: u64,
-    /// Memory for blocks on their way out, bytes.
-    pub(super) send_budget: u64,
-    /// How fast it hashes, bytes a second.
-    pub(super) hash_rate: u64,
-}
-
-/// What a host has to begin with.
-#[derive(Clone, Debug)]
-pub(super) enum Start {
-    Seed,
-    Leech,
-    Partial(Bitfield),
-    /// Only the name of the torrent.
-    Magnet,
-}
-
-/// How a host behaves, beyond its core's back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Conduct {
-    Honest,
-    /// Of its blocks, so many in a hundred are wrong.
-    Liar {
-        percent: u64,
-    },
-    /// Takes and never gives: what its core says of unchoking is not sent.
-    FreeRider,
-    /// Unchokes, takes requests and sends nothing.
-    Mute,
-}
 
 /// A host of the world.
 #[expect(clippy::struct_excessive_bools, reason = "independent facts of a simulated machine")]
@@ -66,23 +24,30 @@ pub(super) struct Host {
     pub(super) addr: SocketAddr,
     pub(super) id: PeerId,
     pub(super) spec: Spec,
-    pub(super) core: Torrent,
+    pub(super) core: Core,
     pub(super) alive: bool,
     pub(super) uplink: Line,
     pub(super) downlink: Line,
     pub(super) peers: Peers,
     /// Connections that have something to send, in turn.
     pub(super) turn: std::collections::VecDeque<PeerKey>,
+    /// Those that have and may not: what they wait for is said in `links`.
+    pub(super) held: Vec<PeerKey>,
     pub(super) sending: bool,
+    /// Hosts reach each other only within one of these.
+    pub(super) island: u8,
     /// Connections the oracle has to look at: something was asked or refused.
     pub(super) touched: Vec<PeerKey>,
     /// Verified pieces.
     pub(super) have: Bitfield,
+    pub(super) disk: Disk,
     /// Blocks kept of pieces that are not verified.
     pub(super) open: BTreeMap<PieceIndex, Open>,
     /// Bytes of the pieces in `open`: a lower bound of what the core must account for.
     pub(super) open_bytes: u64,
     pub(super) hasher_free: Moment,
+    pub(super) announcer: Option<Announcer>,
+    pub(super) announces_at: Option<Moment>,
     /// The next event that wakes the core if it still wants it by then.
     pub(super) alarm: Option<Moment>,
     /// When it was woken last, and how often at that moment.
@@ -91,6 +56,7 @@ pub(super) struct Host {
     pub(super) phase: Option<Phase>,
     pub(super) totals: Totals,
     pub(super) banned: Vec<SocketAddr>,
+    pub(super) born_at: Moment,
     pub(super) done_at: Option<Moment>,
 }
 
@@ -109,6 +75,8 @@ pub(super) struct Peer {
     pub(super) remote: usize,
     pub(super) queue: Queue,
     pub(super) ledger: Ledger,
+    /// Bytes that left and have not arrived.
+    pub(super) in_flight: u64,
 }
 
 /// A piece between its first block and its hash.
@@ -130,73 +98,18 @@ pub(super) struct Token {
 pub(super) struct Totals {
     pub(super) downloaded: u64,
     pub(super) uploaded: u64,
+    /// Blocks that came and were not wanted any more.
     pub(super) dropped: u64,
+    /// Blocks of pieces that turned out wrong or were given up; a number, not bytes.
     pub(super) spoilt: u64,
+    /// Requests made.
+    pub(super) asked: u64,
+    /// Everything that left the uplink.
+    pub(super) sent: u64,
 }
 
-/// Memory for open pieces that a host has unless it says otherwise.
-const CAPACITY: u64 = 16 << 20;
-/// Memory for blocks on their way out, likewise.
-const SEND_BUDGET: u64 = 16 << 20;
-/// How fast a host hashes unless it says otherwise: one core.
-const HASH_RATE: u64 = 1_000_000_000;
-/// What a piece costs before its first byte.
+/// What a piece costs a hasher before its first byte.
 const HASH_START: Duration = Duration::from_micros(100);
-
-impl Spec {
-    /// 20 Mbit/s up, 200 Mbit/s down, 10 ms to anybody.
-    pub(super) fn new(start: Start) -> Self {
-        Self {
-            up: mbit(20),
-            down: mbit(200),
-            latency: Duration::from_millis(5),
-            start,
-            conduct: Conduct::Honest,
-            fast: true,
-            wanted: None,
-            capacity: CAPACITY,
-            send_budget: SEND_BUDGET,
-            hash_rate: HASH_RATE,
-        }
-    }
-
-    pub(super) fn seed() -> Self {
-        Self::new(Start::Seed)
-    }
-
-    pub(super) fn leech() -> Self {
-        Self::new(Start::Leech)
-    }
-
-    pub(super) fn conduct(mut self, conduct: Conduct) -> Self {
-        self.conduct = conduct;
-        self
-    }
-
-    pub(super) fn up(mut self, up: u64) -> Self {
-        self.up = up;
-        self
-    }
-
-    pub(super) fn down(mut self, down: u64) -> Self {
-        self.down = down;
-        self
-    }
-
-    pub(super) fn wanted(mut self, wanted: Bitfield) -> Self {
-        self.wanted = Some(wanted);
-        self
-    }
-
-    pub(super) fn initial(&self, content: &Content) -> Bitfield {
-        let count = content.geometry().piece_count();
-        match &self.start {
-            Start::Seed => Bitfield::all(count),
-            Start::Leech | Start::Magnet => Bitfield::none(count),
-            Start::Partial(have) => have.clone(),
-        }
-    }
-}
 
 impl Host {
     /// Whether every wanted piece is verified.
@@ -320,9 +233,4 @@ impl Open {
         let digest = |token: &Token| if token.good { 0 } else { 1 + token.from as u64 };
         self.blocks.iter().flatten().map(digest).collect()
     }
-}
-
-/// A rate people name in megabits, in bytes a second.
-pub(super) const fn mbit(rate: u64) -> u64 {
-    rate * 1_000_000 / 8
 }

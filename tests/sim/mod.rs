@@ -10,16 +10,25 @@
 //! After every step the [`oracle`] holds the core to what it must never break: see there for
 //! the list.
 //!
+//! Whole crowds with their figures are in [`crowd`]; the lines of a table in the tree are theirs.
+//!
 //! Not here: sockets, disks and the engine (see `e2e`).
 
 mod content;
+mod core;
+mod crowd;
+mod disk;
+mod faults;
+mod foreign;
 mod host;
+mod hostile;
 mod ledger;
 mod net;
 mod oracle;
 mod pipe;
 mod random;
 mod scenarios;
+mod spec;
 mod table;
 mod trace;
 mod world;

@@ -5,7 +5,12 @@
 //! travels for the latency and queues for the receiver's downlink. Within a connection messages
 //! overtake blocks that have not begun, as they do in the engine; apart from that order is kept.
 //!
-//! Not modelled: loss and congestion control; what breaks is whole connections.
+//! [`Wire::Tcp`] adds what a small shaped link costs and does in addition: a frame and its
+//! header around every segment, acknowledgements on the way back, and a socket buffer for each
+//! connection, in which what was sent cannot be overtaken or taken back.
+//!
+//! Not modelled: loss, congestion control and slow start, jitter; what breaks is whole
+//! connections.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -21,13 +26,29 @@ pub(super) enum Frame {
         span: Span,
         good: bool,
     },
+    /// The beginning of a block; then the connection breaks.
+    Torn {
+        span: Span,
+    },
+}
+
+/// What a byte costs on a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wire {
+    /// A byte, and nothing waits but in our own queues.
+    Bare,
+    /// As over Ethernet with a token bucket, see above.
+    Tcp,
 }
 
 /// One direction of one connection.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     messages: VecDeque<Message>,
-    blocks: VecDeque<(Span, bool)>,
+    blocks: VecDeque<Frame>,
+    /// In the socket's buffer, and the bytes of it.
+    socket: VecDeque<Frame>,
+    buffered: u64,
     /// Bytes of `messages`.
     waiting: u64,
     /// Many bytes of messages waited at once, and some still do.
@@ -57,6 +78,14 @@ pub(super) struct Line {
 const BATCH: u64 = 16 * 1024;
 /// The core is told when messages have left of which this much had piled up, bytes.
 const PILE: u64 = 16 * 1024;
+/// A connection's socket takes this much ahead of the line: about what Linux gives one whose
+/// window is no larger, bytes.
+const SOCKET: u64 = 48 * 1024;
+/// Payload of a segment on Ethernet, and what goes around it: frame, IP, TCP with timestamps.
+const SEGMENT: u64 = 1448;
+const FRAME: u64 = 66;
+/// Receivers acknowledge every second one.
+const SEGMENTS_PER_ACK: u64 = 2;
 /// Length and id in front of every message but a keep-alive; index and offset of a block.
 const HEADER: u64 = 5;
 const BLOCK_HEADER: u64 = 13;
@@ -69,33 +98,51 @@ impl Queue {
                 self.piled_up |= self.waiting >= PILE;
                 self.messages.push_back(message);
             }
-            Frame::Block { span, good } => self.blocks.push_back((span, good)),
+            frame => self.blocks.push_back(frame),
         }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.messages.is_empty() && self.blocks.is_empty()
+        self.messages.is_empty() && self.blocks.is_empty() && self.socket.is_empty()
     }
 
-    /// Takes one batch off the front: messages, then blocks.
+    /// Hands over to the socket what it has room for; the blocks that were.
+    pub(super) fn fill_socket(&mut self) -> Vec<Span> {
+        let mut spans = Vec::new();
+        while self.buffered < SOCKET
+            && let Some(frame) = self.next()
+        {
+            if let Frame::Block { span, .. } = frame {
+                spans.push(span);
+            }
+            self.buffered += frame.bytes();
+            self.socket.push_back(frame);
+        }
+        spans
+    }
+
+    /// Takes one batch off the front: what the socket holds; messages; blocks.
     pub(super) fn batch(&mut self) -> Batch {
         let mut batch = Batch::default();
-        while batch.bytes < BATCH
-            && let Some(message) = self.messages.pop_front()
-        {
-            let bytes = bytes_of(&message);
-            self.waiting -= bytes;
-            batch.bytes += bytes;
-            batch.frames.push(Frame::Message(message));
+        while batch.bytes < BATCH {
+            let Some(frame) = self.socket.pop_front() else { break };
+            self.buffered -= frame.bytes();
+            batch.push(frame);
         }
         while batch.bytes < BATCH
-            && let Some((span, good)) = self.blocks.pop_front()
+            && let Some(frame) = self.next()
         {
-            batch.bytes += BLOCK_HEADER + u64::from(span.length);
-            batch.payload += u64::from(span.length);
-            batch.frames.push(Frame::Block { span, good });
+            batch.push(frame);
         }
         batch
+    }
+
+    fn next(&mut self) -> Option<Frame> {
+        if let Some(message) = self.messages.pop_front() {
+            self.waiting -= bytes_of(&message);
+            return Some(Frame::Message(message));
+        }
+        self.blocks.pop_front()
     }
 
     /// True once after messages had piled up and have all gone.
@@ -105,12 +152,48 @@ impl Queue {
 }
 
 impl Batch {
+    fn push(&mut self, frame: Frame) {
+        self.bytes += frame.bytes();
+        if let Frame::Block { span, .. } = &frame {
+            self.payload += u64::from(span.length);
+        }
+        self.frames.push(frame);
+    }
+
     /// The blocks in it.
     pub(super) fn spans(&self) -> impl Iterator<Item = Span> {
         self.frames.iter().filter_map(|frame| match frame {
             Frame::Block { span, .. } => Some(*span),
-            Frame::Message(_) => None,
+            _ => None,
         })
+    }
+}
+
+impl Frame {
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Message(message) => bytes_of(message),
+            Self::Block { span, .. } => BLOCK_HEADER + u64::from(span.length),
+            Self::Torn { span } => BLOCK_HEADER + u64::from(span.length / 2),
+        }
+    }
+}
+
+impl Wire {
+    /// Bytes on the line for so many of the stream.
+    pub(super) fn cost(self, bytes: u64) -> u64 {
+        match self {
+            Self::Bare => bytes,
+            Self::Tcp => bytes + bytes.div_ceil(SEGMENT) * FRAME,
+        }
+    }
+
+    /// Bytes that the receiver of so many of the stream sends back.
+    pub(super) fn acknowledgement(self, bytes: u64) -> u64 {
+        match self {
+            Self::Bare => 0,
+            Self::Tcp => bytes.div_ceil(SEGMENTS_PER_ACK * SEGMENT) * FRAME,
+        }
     }
 }
 

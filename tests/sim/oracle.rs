@@ -13,8 +13,9 @@
 //! | `conservation`: nothing is left once everybody has gone | [`check_empty`] |
 
 use super::content::Content;
-use super::host::{Conduct, Host};
+use super::host::Host;
 use super::ledger::Verdict;
+use super::spec::Conduct;
 use swarm_core::types::{Bitfield, Moment, Span};
 use swarm_core::wire::Message;
 
@@ -44,8 +45,7 @@ pub(super) fn check(host: &mut Host, content: &Content, now: Moment, thorough: b
 
 /// `accounting`: what the core says it moved is what moved.
 fn check_accounts(host: &Host, now: Moment) -> Verdict {
-    let said = host.core.snapshot(now);
-    let said = (said.downloaded, said.uploaded);
+    let said = host.core.moved(now);
     let moved = (host.totals.downloaded, host.totals.uploaded);
     if said != moved {
         return Err(format!("accounting: the core says {said:?} bytes, moved were {moved:?}"));

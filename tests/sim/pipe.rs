@@ -6,7 +6,7 @@
 //! Not here: TCP, whose slow start and windows come on top (`tests/bench/far.py` has both).
 
 use super::content::Content;
-use super::host::{Conduct, Spec, mbit};
+use super::spec::{Conduct, Spec, mbit};
 use super::world::World;
 use std::time::Duration;
 

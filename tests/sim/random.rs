@@ -3,8 +3,8 @@
 //! Each world has at least one honest seed that stays, so that everybody alive must finish.
 
 use super::content::Content;
-use super::host::{Conduct, Spec, Start, mbit};
 use super::seeds;
+use super::spec::{Conduct, Reach, Spec, Start, mbit};
 use super::world::{Rng, World};
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ fn any_world_with_an_honest_seed_ends_well() {
     }
 }
 
-fn make(seed: u64) -> World {
+pub(super) fn make(seed: u64) -> World {
     let mut rng = Rng::new(seed ^ 0x5eed);
     let piece_length = [1_000, 16_384, 16_385, 40_000, 65_536, 131_072][rng.index(6)];
     let pieces = 1 + rng.below(24);
@@ -36,7 +36,7 @@ fn make(seed: u64) -> World {
     world
 }
 
-fn populate(world: &mut World) -> Vec<usize> {
+pub(super) fn populate(world: &mut World) -> Vec<usize> {
     let seed = spec(world, Start::Seed);
     world.add(seed.conduct(Conduct::Honest));
     let count = 1 + world.rng.below(7);
@@ -64,12 +64,16 @@ fn spec(world: &mut World, start: Start) -> Spec {
     spec.fast = rng.below(4) > 0;
     spec.capacity = [1, 100_000, 1 << 20, 48 << 20][rng.index(4)];
     spec.send_budget = [1, 1 << 16, 1 << 20, 16 << 20][rng.index(4)];
-    spec.conduct = match rng.below(10) {
-        0 => Conduct::Liar { percent: 1 + rng.below(100) },
-        1 => Conduct::FreeRider,
-        2 => Conduct::Mute,
+    spec.conduct = match rng.below(20) {
+        0 | 1 => Conduct::Liar { percent: 1 + rng.below(100) },
+        2 | 3 => Conduct::FreeRider,
+        4 => Conduct::Mute,
+        5 => Conduct::Braggart,
+        6 => Conduct::Canceller,
+        7 => Conduct::Vanisher { every: 1 + rng.below(50) },
         _ => Conduct::Honest,
     };
+    spec.reach = if rng.below(8) == 0 { Reach::Nobody } else { Reach::Everybody };
     spec
 }
 

@@ -1,9 +1,9 @@
 //! Situations that swarms get into, each for several seeds.
 
 use super::content::Content;
-use super::host::{Conduct, Spec, Start, mbit};
 use super::oracle;
 use super::seeds;
+use super::spec::{Conduct, Spec, Start, mbit};
 use super::world::World;
 use std::time::Duration;
 

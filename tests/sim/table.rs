@@ -5,7 +5,7 @@
 //! shows up as a change of the table. Numbers are ratios to the floor.
 
 use super::content::Content;
-use super::host::{Spec, mbit};
+use super::spec::{Spec, mbit};
 use super::world::World;
 use std::fmt::Write as _;
 use std::time::Duration;

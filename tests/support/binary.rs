@@ -8,6 +8,7 @@ use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
+use std::time::{Duration, Instant};
 
 /// Where the binary is: `SWARM_BIN`, or what cargo says it has just built. (Cargo tells only
 /// the tests of a binary's own crate where it lies.)
@@ -141,6 +142,20 @@ impl Running {
             let event: serde_json::Value = serde_json::from_str(line).expect("each line is JSON");
             (event["event"] == name).then_some(event)
         })
+    }
+
+    /// Lets it go on for this long; false when it ended before.
+    #[expect(clippy::disallowed_methods, reason = "a process runs in real time")]
+    pub(crate) fn runs_for(&self, time: Duration) -> bool {
+        let end = Instant::now() + time;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left) {
+                Ok(_) => {}
+                Err(RecvTimeoutError::Timeout) => return true,
+                Err(RecvTimeoutError::Disconnected) => return false,
+            }
+        }
     }
 
     pub(crate) fn signal(&self, name: &str) {

@@ -92,6 +92,16 @@ impl Tree {
         fs::read(self.locate(folder, path)).is_ok_and(|found| found == *content)
     }
 
+    /// Whether anything lies where one of its files belongs.
+    pub(crate) fn exists(&self, folder: &Path, index: usize) -> bool {
+        self.locate(folder, &self.files[index].0).exists()
+    }
+
+    /// How many files there are.
+    pub(crate) fn len(&self) -> usize {
+        self.files.len()
+    }
+
     pub(crate) fn length(&self) -> u64 {
         self.files.iter().map(|(_, bytes)| length(bytes)).sum()
     }
@@ -133,6 +143,10 @@ fn count_files(folder: &Path) -> io::Result<usize> {
     let mut count = 0;
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
+        // What a program records for itself is in its own place, see `binary::command`.
+        if entry.file_name() == ".xdg" {
+            continue;
+        }
         count += if entry.file_type()?.is_dir() { count_files(&entry.path())? } else { 1 };
     }
     Ok(count)

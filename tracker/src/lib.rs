@@ -28,6 +28,7 @@ mod entropy;
 mod error;
 mod event;
 mod http;
+pub mod model;
 mod net;
 pub mod run;
 mod sampler;

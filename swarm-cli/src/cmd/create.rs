@@ -20,7 +20,7 @@ pub(crate) async fn run(plan: CreatePlan, context: &mut Context) -> Result<Code,
         return Err(Failure::usage("a .torrent is no text for a terminal")
             .hint("send it into a file: swarm create -o - PATH > NAME.torrent"));
     }
-    let made = make::torrent(context, &plan.path, &plan.torrent).await?;
+    let made = make::torrent(context, &plan.path, &plan.torrent, None).await?;
     let path = match plan.output {
         Output::Stdout => {
             write_stdout(&made.metainfo.to_torrent())?;

@@ -8,14 +8,16 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{BoxStream, FuturesUnordered, SelectAll, StreamExt};
 use swarm_core::metainfo::Metainfo;
-use swarm_core::session::{Completed, Event, TorrentHandle};
+use swarm_core::session::{Completed, Event, TorrentEvent, TorrentHandle};
 use swarm_core::types::Moment;
 use swarm_core::{Error, Session};
 
+use super::linger::{Hearsay, Stay};
 use super::watch::{SILENCE, Watched};
 use super::{Context, load, note_of, session_failure, shut_down};
 use crate::diagnosis::Diagnosis;
@@ -53,6 +55,10 @@ pub(crate) async fn run(mut plan: FetchPlan, context: &mut Context) -> Result<Co
     end
 }
 
+/// How long a fetch that ends when it is complete waits for a failing disk, unless
+/// `--stall-timeout` says otherwise. One that goes on serving waits as long as it takes.
+const DISK_PATIENCE: Duration = Duration::from_secs(30);
+
 struct Fetch<'a> {
     plan: &'a FetchPlan,
     session: &'a Session,
@@ -78,7 +84,7 @@ enum State {
     Loading,
     Running(Box<Watched>),
     /// Complete and still serving.
-    Serving(Box<Watched>),
+    Serving(Box<Watched>, Stay),
     Ended(Code),
 }
 
@@ -223,8 +229,8 @@ impl<'a> Fetch<'a> {
             return Ok(());
         };
         let done = done(&watched, &completed);
-        if self.plan.after == After::Serve {
-            job.state = State::Serving(watched);
+        if let After::Serve(_) = self.plan.after {
+            job.state = State::Serving(watched, Stay::new(self.context.clock.now()));
         }
         self.context.view.note(&Note::Done(done))
     }
@@ -248,12 +254,18 @@ impl<'a> Fetch<'a> {
     }
 
     fn on_event(&mut self, at: usize, event: Event) -> Result<(), Failure> {
-        let Some(State::Running(watched) | State::Serving(watched)) =
-            self.jobs.get(at).map(|job| &job.state)
-        else {
-            return Ok(());
+        let now = self.context.clock.now();
+        let watched = match self.jobs.get_mut(at).map(|job| &mut job.state) {
+            Some(State::Running(watched)) => watched,
+            Some(State::Serving(watched, stay)) => {
+                if let Event::Torrent(TorrentEvent::PeerCompleted { id, .. }) = event {
+                    stay.copies.completed(id);
+                }
+                watched
+            }
+            _ => return Ok(()),
         };
-        match note_of(watched, event) {
+        match note_of(watched, now, event) {
             Some(note) => self.context.view.note(&note),
             None => Ok(()),
         }
@@ -261,13 +273,16 @@ impl<'a> Fetch<'a> {
 
     fn on_tick(&mut self) -> Result<(), Failure> {
         let now = self.context.clock.now();
-        let mut late = Vec::new();
+        let (mut late, mut over) = (Vec::new(), Vec::new());
         let mut rows = Vec::with_capacity(self.jobs.len());
         for (at, job) in self.jobs.iter_mut().enumerate() {
             let row = match &mut job.state {
                 State::Loading => Snapshot { name: job.label.clone(), ..Snapshot::default() },
                 State::Ended(_) => Snapshot { stage: Stage::Ended, ..Snapshot::default() },
-                State::Serving(watched) => watched.look(now),
+                State::Serving(watched, stay) => {
+                    over.extend(is_over(self.plan, watched, stay, now).then_some(at));
+                    watched.look(now)
+                }
                 State::Running(watched) => {
                     let row = watched.look(now);
                     late.extend(overdue(self.plan, watched, now).map(|failure| (at, failure)));
@@ -278,9 +293,22 @@ impl<'a> Fetch<'a> {
         }
         self.context.view.tick(now, &rows)?;
         for (at, (failure, why)) in late {
-            self.fail(at, failure, Some(why))?;
+            self.fail(at, failure, why)?;
+        }
+        for at in over {
+            self.released(at);
         }
         Ok(())
+    }
+
+    /// A torrent has been served for as long as was asked.
+    fn released(&mut self, at: usize) {
+        let Some(job) = self.jobs.get_mut(at) else { return };
+        if let State::Serving(watched, _) =
+            std::mem::replace(&mut job.state, State::Ended(Code::Done))
+        {
+            self.work.push(forget(watched.handle).boxed());
+        }
     }
 
     /// Says how to go on; what is verified is on the disk already.
@@ -315,8 +343,27 @@ async fn forget(handle: TorrentHandle) -> Step {
     Step::Forgotten
 }
 
+/// Whether a complete torrent has been served for as long as was asked.
+fn is_over(plan: &FetchPlan, watched: &Watched, stay: &mut Stay, now: Moment) -> bool {
+    let After::Serve(linger) = &plan.after else { return true };
+    let copy = watched.handle.metainfo().map_or(u64::MAX, |meta| meta.content_length());
+    stay.look(now, &watched.handle.stats(), copy);
+    stay.is_idle(now, linger) || stay.has_copies(now, linger, Hearsay::default())
+}
+
 /// Whether a torrent has taken too long, and why.
-fn overdue(plan: &FetchPlan, watched: &Watched, now: Moment) -> Option<(Failure, Diagnosis)> {
+fn overdue(
+    plan: &FetchPlan,
+    watched: &Watched,
+    now: Moment,
+) -> Option<(Failure, Option<Diagnosis>)> {
+    if let Some((ailing, failure)) = watched.ailment(now) {
+        let is_late = plan.timeout.is_some_and(|limit| now >= Moment::ZERO + limit);
+        let usual = (plan.after == After::End).then_some(DISK_PATIENCE);
+        let patience = plan.stall_timeout.or(usual);
+        let is_tired = patience.is_some_and(|patience| ailing >= patience);
+        return (is_late || is_tired || watched.is_hopeless()).then(|| (failure.clone(), None));
+    }
     let message = match (plan.timeout, plan.stall_timeout) {
         (Some(limit), _) if now >= Moment::ZERO + limit => {
             format!("not complete after {}", units::elapsed(limit))
@@ -327,13 +374,13 @@ fn overdue(plan: &FetchPlan, watched: &Watched, now: Moment) -> Option<(Failure,
         _ if watched.silence(now) >= SILENCE => {
             let diagnosis = Diagnosis::of(&watched.handle.stats());
             let failure = Failure::new(Code::Refused, "refused by every tracker");
-            return diagnosis.is_refused().then_some((failure, diagnosis));
+            return diagnosis.is_refused().then_some((failure, Some(diagnosis)));
         }
         _ => return None,
     };
     let diagnosis = Diagnosis::of(&watched.handle.stats());
     let code = if diagnosis.is_refused() { Code::Refused } else { Code::NoPeers };
-    Some((Failure::new(code, message), diagnosis))
+    Some((Failure::new(code, message), Some(diagnosis)))
 }
 
 fn done(watched: &Watched, completed: &Completed) -> Done {

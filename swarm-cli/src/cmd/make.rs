@@ -27,18 +27,21 @@ pub(super) struct Made {
     pub(super) content: PathBuf,
 }
 
-/// Hashes `path`, with a bar, and builds its torrent.
+/// Hashes `path`, with a bar, and builds its torrent. What was hashed before and not touched
+/// since is taken from `state_folder`, where there is one.
 pub(super) async fn torrent(
     context: &mut Context,
     path: &Path,
     plan: &NewTorrent,
+    state_folder: Option<&Path>,
 ) -> Result<Made, Failure> {
     let root = path.to_owned();
     let plan = plan.clone();
+    let state_folder = state_folder.map(Path::to_owned);
     let shown = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
     let work = move |gauge: &Gauge| {
         let content = Content::find(&root).map_err(unreadable)?;
-        let metainfo = Arc::new(hash(&content, &plan, gauge)?);
+        let metainfo = Arc::new(hash(&content, &plan, state_folder.as_deref(), gauge)?);
         Ok((metainfo, content.root, content.skipped))
     };
     let (metainfo, content, skipped) = hash::with_bar(context, &shown, work).await?;
@@ -46,13 +49,28 @@ pub(super) async fn torrent(
     Ok(Made { metainfo, content })
 }
 
-fn hash(content: &Content, plan: &NewTorrent, gauge: &Gauge) -> Result<Metainfo, Failure> {
+fn hash(
+    content: &Content,
+    plan: &NewTorrent,
+    state_folder: Option<&Path>,
+    gauge: &Gauge,
+) -> Result<Metainfo, Failure> {
     let total = content.total_length();
     let piece_length = plan.piece_length.unwrap_or_else(|| choose_piece_length(total));
     let builder = builder(content, plan, piece_length);
-    let pieces = content.hash(piece_length, 0, &|progress| gauge.report(progress));
-    let pieces = pieces.map_err(unreadable)?.concat();
-    let bytes = builder.build(&ContentHashes::V1(pieces)).map_err(unusable)?;
+    let known = state_folder.and_then(|folder| content.recall(folder, piece_length));
+    let pieces = match known {
+        Some(pieces) => pieces,
+        None => {
+            let pieces = content.hash(piece_length, 0, &|progress| gauge.report(progress));
+            let pieces = pieces.map_err(unreadable)?;
+            if let Some(folder) = state_folder {
+                content.remember(folder, piece_length, &pieces);
+            }
+            pieces
+        }
+    };
+    let bytes = builder.build(&ContentHashes::V1(pieces.concat())).map_err(unusable)?;
     Metainfo::from_torrent(&bytes).map_err(|error| unusable(error.into()))
 }
 

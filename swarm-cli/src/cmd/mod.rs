@@ -8,6 +8,7 @@ pub(crate) mod docs;
 pub(crate) mod fetch;
 mod hash;
 pub(crate) mod inspect;
+pub(crate) mod linger;
 mod load;
 mod make;
 mod own_tracker;
@@ -19,7 +20,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use swarm_core::session::{Event, TorrentEvent};
-use swarm_core::types::Untrusted;
+use swarm_core::types::{Moment, Untrusted};
 use swarm_core::{Error, Session};
 
 use crate::args::{Command, ShowArgs};
@@ -198,9 +199,22 @@ fn session_failure(error: Error) -> Failure {
 }
 
 /// What of a torrent's events is told.
-fn note_of(watched: &Watched, event: Event) -> Option<Note> {
+fn note_of(watched: &mut Watched, now: Moment, event: Event) -> Option<Note> {
     let info_hash = watched.info_hash();
     Some(match event {
+        Event::Suspended { error, retry_in } => {
+            let failure = session_failure(error);
+            if !watched.ails(now, &failure) {
+                return None;
+            }
+            Note::Suspended { info_hash, name: watched.name(), failure, retry_in }
+        }
+        Event::Recovered => Note::Recovered { info_hash, name: watched.name() },
+        Event::Unreadable(error) => {
+            let (name, why) = (watched.name(), session_failure(error));
+            let name = Untrusted::new(&name);
+            Note::Warning { message: format!("{name}: {}; serving the rest", why.message()) }
+        }
         Event::Metadata(metainfo) => Note::Metadata {
             info_hash,
             name: metainfo.name().to_owned(),

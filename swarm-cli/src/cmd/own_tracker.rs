@@ -85,6 +85,11 @@ impl OwnTracker {
         }
     }
 
+    /// Seeds it knows of, ourselves included: once in each family that we announce over.
+    pub(super) fn seeds(&self, torrent: InfoHash) -> usize {
+        usize::try_from(self.tracker.scrape(torrent).complete).unwrap_or(usize::MAX)
+    }
+
     /// Peers that told the tracker they have become complete. A peer with both families
     /// tells it twice, so the larger family is what is certain.
     pub(super) fn completed(&self, torrent: InfoHash) -> u64 {

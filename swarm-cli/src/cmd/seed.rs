@@ -11,12 +11,12 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, FuturesUnordered, SelectAll, StreamExt};
 use swarm_core::metainfo::{Metainfo, PeerAddr};
-use swarm_core::session::{Event, TorrentHandle};
+use swarm_core::session::{Event, TorrentEvent, TorrentHandle};
 use swarm_core::types::{Moment, Untrusted};
-use swarm_core::{AddTorrent, Error, Session, TorrentStats};
+use swarm_core::{AddTorrent, Error, Session};
 use tokio::sync::mpsc;
 
-use super::copies::{Copies, Seen};
+use super::linger::{Hearsay, Stay};
 use super::own_tracker::{HANDED_OVER_MAX, OwnTracker};
 use super::watch::Watched;
 use super::{Context, create, load, make, note_of, session_failure, shut_down};
@@ -88,7 +88,8 @@ async fn contents(plan: &SeedPlan, context: &mut Context) -> Result<Vec<ToServe>
         SeedContent::New { paths, torrent, write_to } => {
             let mut contents = Vec::new();
             for path in paths {
-                let made = make::torrent(context, path, torrent).await?;
+                let state_folder = plan.network.config.state_folder.as_deref();
+                let made = make::torrent(context, path, torrent, state_folder).await?;
                 if let Some(path) = write_to {
                     create::write(path, &made.metainfo, false)?;
                 }
@@ -119,10 +120,7 @@ struct Seed<'a> {
 struct Served {
     watched: Watched,
     metainfo: Arc<Metainfo>,
-    copies: Copies,
-    /// Bytes sent at the last look, and since when no more were.
-    sent: u64,
-    idle_since: Moment,
+    stay: Stay,
 }
 
 impl<'a> Seed<'a> {
@@ -180,9 +178,7 @@ impl<'a> Seed<'a> {
         self.torrents.push(Served {
             watched: Watched::new(handle, content.metainfo.name(), now),
             metainfo: Arc::clone(&content.metainfo),
-            copies: Copies::default(),
-            sent: 0,
-            idle_since: now,
+            stay: Stay::new(now),
         });
     }
 
@@ -275,12 +271,17 @@ impl<'a> Seed<'a> {
     }
 
     fn on_event(&mut self, at: usize, event: Event) -> Result<(), Failure> {
-        let Some(served) = self.torrents.get(at) else { return Ok(()) };
+        let now = self.context.clock.now();
+        let Some(served) = self.torrents.get_mut(at) else { return Ok(()) };
         match event {
+            Event::Torrent(TorrentEvent::PeerCompleted { id, .. }) => {
+                served.stay.copies.completed(id);
+                Ok(())
+            }
             // Its metadata was ours to begin with.
             Event::Metadata(_) | Event::FileDone { .. } => Ok(()),
             Event::Failed(error) => Err(session_failure(error)),
-            event => match note_of(&served.watched, event) {
+            event => match note_of(&mut served.watched, now, event) {
                 Some(note) => self.context.view.note(&note),
                 None => Ok(()),
             },
@@ -308,22 +309,34 @@ impl<'a> Seed<'a> {
             served.look(now);
         }
         self.context.view.tick(now, &rows)?;
-        if let Some(limit) = self.plan.until_idle
-            && self.torrents.iter().all(|served| now.since(served.idle_since) >= limit)
+        let linger = &self.plan.linger;
+        let all = |is_over: &dyn Fn(&Served) -> bool| self.torrents.iter().all(is_over);
+        if let Some(limit) = linger.until_idle
+            && all(&|served| served.stay.is_idle(now, linger))
         {
             return Ok(Some(format!("idle for {}", units::elapsed(limit))));
         }
-        if let Some(wanted) = self.plan.until_copies
-            && self.torrents.iter().all(|served| self.copies(served) >= u64::from(wanted))
+        if let Some(wanted) = linger.until_copies
+            && all(&|served| served.stay.has_copies(now, linger, self.hearsay(served)))
         {
             return Ok(Some(format!("{} handed out", copies_text(u64::from(wanted)))));
         }
         Ok(None)
     }
 
-    fn copies(&self, served: &Served) -> u64 {
+    fn hearsay(&self, served: &Served) -> Hearsay {
+        let Some(tracker) = &self.tracker else { return Hearsay::default() };
         let hash = served.metainfo.hashes().wire();
-        served.copies.total(self.tracker.as_ref().map_or(0, |tracker| tracker.completed(hash)))
+        // It knows us once in each family: see `torrent`.
+        let ours = [true, false]
+            .into_iter()
+            .filter(|v4| self.reachable.iter().any(|addr| addr.is_ipv4() == *v4))
+            .count();
+        Hearsay { completed: tracker.completed(hash), knows_a_seed: tracker.seeds(hash) > ours }
+    }
+
+    fn copies(&self, served: &Served) -> u64 {
+        served.stay.copies.total(self.hearsay(served).completed)
     }
 
     fn finished(&mut self, reason: &str) -> Result<Code, Failure> {
@@ -342,8 +355,8 @@ impl<'a> Seed<'a> {
         for served in &mut self.torrents {
             served.look(now);
         }
-        let sent: u64 = self.torrents.iter().map(|served| served.sent).sum();
-        let peers: u64 = self.torrents.iter().map(|served| served.copies.served()).sum();
+        let sent: u64 = self.torrents.iter().map(|served| served.stay.sent()).sum();
+        let peers: u64 = self.torrents.iter().map(|served| served.stay.copies.served()).sum();
         let copies: u64 = self.torrents.iter().map(|served| self.copies(served)).sum();
         let time = units::elapsed(now.since(Moment::ZERO));
         let text = format!(
@@ -360,20 +373,8 @@ impl<'a> Seed<'a> {
 impl Served {
     fn look(&mut self, now: Moment) {
         let stats = self.watched.handle.stats();
-        if stats.uploaded != self.sent {
-            self.sent = stats.uploaded;
-            self.idle_since = now;
-        }
-        self.copies.look(seen(&stats), stats.uploaded, self.metainfo.content_length());
+        self.stay.look(now, &stats, self.metainfo.content_length());
     }
-}
-
-fn seen(stats: &TorrentStats) -> impl Iterator<Item = Seen> + '_ {
-    stats.peers.iter().map(|peer| Seen {
-        addr: peer.addr,
-        bytes: peer.uploaded,
-        is_complete: peer.progress >= 1.0,
-    })
 }
 
 async fn serve_tracker(tracker: &mut Option<OwnTracker>) {

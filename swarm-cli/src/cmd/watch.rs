@@ -7,6 +7,7 @@ use swarm_core::session::{Phase, TorrentHandle};
 use swarm_core::types::Moment;
 
 use crate::diagnosis::Diagnosis;
+use crate::exit::{Code, Failure};
 use crate::units;
 use crate::view::{FileRow, PeerRow, Snapshot, Stage};
 
@@ -21,7 +22,17 @@ pub(crate) struct Watched {
     link: String,
     mark: Mark,
     advanced: Moment,
+    ailing: Option<Ailing>,
     checking_since: Option<Moment>,
+}
+
+/// This machine fails the fetch.
+#[derive(Debug)]
+struct Ailing {
+    since: Moment,
+    /// What was there then. Only more than that is a recovery.
+    have_bytes: u64,
+    failure: Failure,
 }
 
 /// What changes as long as anything comes.
@@ -37,12 +48,35 @@ impl Watched {
     pub(crate) fn new(handle: TorrentHandle, link: &str, now: Moment) -> Self {
         let mark = Mark::of(&handle.stats());
         let link = link.chars().take(60).collect();
-        Self { handle, link, mark, advanced: now, checking_since: None }
+        Self { handle, link, mark, advanced: now, ailing: None, checking_since: None }
     }
 
     /// How long nothing has come: no byte, no checked piece, no new phase.
     pub(crate) fn silence(&self, now: Moment) -> Duration {
         now.since(self.advanced)
+    }
+
+    /// Notes that this machine fails; true when that is news.
+    pub(super) fn ails(&mut self, now: Moment, failure: &Failure) -> bool {
+        let have_bytes = self.handle.stats().have_bytes;
+        if self.ailing.as_ref().is_some_and(|ailing| ailing.failure == *failure) {
+            return false;
+        }
+        let since = self.ailing.as_ref().map_or(now, |ailing| ailing.since);
+        self.ailing = Some(Ailing { since, have_bytes, failure: failure.clone() });
+        true
+    }
+
+    /// For how long this machine has failed, and how, if it does.
+    pub(super) fn ailment(&self, now: Moment) -> Option<(Duration, &Failure)> {
+        self.ailing.as_ref().map(|ailing| (now.since(ailing.since), &ailing.failure))
+    }
+
+    /// Whether nothing could ever be written, for no want of room: nothing will mend that.
+    pub(super) fn is_hopeless(&self) -> bool {
+        self.ailing
+            .as_ref()
+            .is_some_and(|ailing| ailing.have_bytes == 0 && ailing.failure.code() != Code::DiskFull)
     }
 
     pub(crate) fn info_hash(&self) -> String {
@@ -61,6 +95,9 @@ impl Watched {
         if mark != self.mark {
             self.mark = mark;
             self.advanced = now;
+        }
+        if self.ailing.as_ref().is_some_and(|ailing| stats.have_bytes > ailing.have_bytes) {
+            self.ailing = None;
         }
         let stage = stage(&stats);
         let waits = matches!(stage, Stage::Metadata | Stage::Fetching);
@@ -133,6 +170,7 @@ fn stage(stats: &TorrentStats) -> Stage {
         }
         Phase::Downloading => Stage::Fetching,
         Phase::Seeding => Stage::Serving,
+        Phase::Failed if stats.trouble.is_some() => Stage::Waiting,
         _ => Stage::Ended,
     }
 }

@@ -87,6 +87,7 @@ fn progress(row: &Snapshot) -> Option<Value> {
         Stage::Checking => "checking",
         Stage::Fetching => "fetching",
         Stage::Finishing => "finishing",
+        Stage::Waiting => "suspended",
         Stage::Serving => "serving",
     };
     let receives = matches!(row.stage, Stage::Fetching | Stage::Finishing);
@@ -122,6 +123,14 @@ fn event(note: &Note) -> Option<Value> {
         }),
         Note::Trouble { info_hash, message } => json!({
             "v": VERSION, "event": "warning", "info_hash": info_hash, "message": message,
+        }),
+        Note::Suspended { info_hash, failure, retry_in, .. } => json!({
+            "v": VERSION, "event": "suspended", "info_hash": info_hash,
+            "code": failure.code().number(), "message": failure.message(),
+            "retry_seconds": retry_in.as_secs_f64(),
+        }),
+        Note::Recovered { info_hash, .. } => json!({
+            "v": VERSION, "event": "recovered", "info_hash": info_hash,
         }),
         Note::Done(done) => json!({
             "v": VERSION, "event": "done", "info_hash": done.info_hash, "name": done.name,

@@ -68,6 +68,8 @@ pub(crate) enum Stage {
     Fetching,
     /// The last bytes are here and being written.
     Finishing,
+    /// This machine fails the fetch, which waits for it to recover.
+    Waiting,
     /// Complete and serving.
     Serving,
     /// Done, failed or stopped: not shown any more.
@@ -123,6 +125,20 @@ pub(crate) enum Note {
     Trouble {
         info_hash: String,
         message: String,
+    },
+    /// This machine fails a fetch, which tries again by itself.
+    Suspended {
+        info_hash: String,
+        /// Untrusted.
+        name: String,
+        failure: Failure,
+        retry_in: Duration,
+    },
+    /// What suspended a fetch is over.
+    Recovered {
+        info_hash: String,
+        /// Untrusted.
+        name: String,
     },
     Done(Done),
     /// With the link it is about, as given and as people call it.

@@ -8,6 +8,7 @@ use console::{Alignment, Style, measure_text_width, pad_str, truncate_str};
 use swarm_core::types::Untrusted;
 
 use super::{Done, FileRow, Note, PeerRow, Snapshot, Stage};
+use crate::exit::Code;
 use crate::units;
 
 /// What the terminal can do.
@@ -56,7 +57,7 @@ fn main_line(row: &Snapshot, screen: Screen) -> String {
         Stage::Hashing | Stage::Checking | Stage::Fetching | Stage::Finishing => {
             (row.total_bytes > 0).then(|| units::permille(row.done_bytes, row.total_bytes))
         }
-        Stage::Starting | Stage::Metadata | Stage::Serving | Stage::Ended => None,
+        Stage::Starting | Stage::Metadata | Stage::Waiting | Stage::Serving | Stage::Ended => None,
     };
     let facts = facts(row).join("  ");
     match bar {
@@ -90,7 +91,7 @@ fn facts(row: &Snapshot) -> Vec<String> {
             facts.extend([peers(), units::rate(row.up_rate)]);
             facts.push(format!("{} sent", units::size(row.uploaded)));
         }
-        Stage::Starting | Stage::Finishing | Stage::Ended => {}
+        Stage::Starting | Stage::Finishing | Stage::Waiting | Stage::Ended => {}
     }
     facts
 }
@@ -103,6 +104,7 @@ const fn verb(stage: Stage) -> &'static str {
         Stage::Checking => "checking",
         Stage::Fetching => "fetching",
         Stage::Finishing => "finishing",
+        Stage::Waiting => "waiting for the disk",
         Stage::Serving => "serving",
         Stage::Ended => "ended",
     }
@@ -250,6 +252,18 @@ pub(crate) fn note(note: &Note) -> Option<String> {
         Note::PeerBanned { addr, .. } => {
             Some(format!("warning: peer {addr} sent wrong data: banned"))
         }
+        Note::Suspended { name, failure, retry_in, .. } => {
+            let (name, why) = (Untrusted::new(name), failure.message());
+            let wait = units::elapsed(*retry_in);
+            let text = format!("warning: {name} waits: {why}; trying again in {wait}");
+            Some(match failure.code() {
+                Code::DiskFull => {
+                    format!("{text}\nhint: free some space, and it goes on by itself")
+                }
+                _ => format!("{text}\nhint: it goes on by itself once the disk works again"),
+            })
+        }
+        Note::Recovered { name, .. } => Some(format!("{} goes on", Untrusted::new(name))),
         Note::Done(done) => Some(done_line(done)),
         Note::Error { link: None, failure } => Some(failure.report()),
         Note::Error { link: Some((_, label)), failure } => {

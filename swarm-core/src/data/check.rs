@@ -55,6 +55,21 @@ pub fn pieces(
     scan.run(1, &Checker { storage, geometry, hashes })
 }
 
+/// How many pieces to give to one call of [`pieces`]: enough to fill the lanes of the CPU, if
+/// they are not longer than 128 MiB together; short ones up to 8 MiB.
+#[must_use]
+pub fn pieces_per_call(piece_length: u32) -> u32 {
+    let piece_length = piece_length.max(1);
+    let lanes = u32::try_from(Width::fastest().lanes()).unwrap_or(1);
+    let most = CALL_BYTES_MAX / piece_length;
+    lanes.min(most).max(CALL_BYTES_MIN / piece_length).max(1)
+}
+
+/// Least bytes for one call, as far as a piece allows.
+const CALL_BYTES_MIN: u32 = 8 << 20;
+/// Most bytes for one call: other jobs wait as long as they take.
+const CALL_BYTES_MAX: u32 = 128 << 20;
+
 /// Checks a whole torrent with `threads` threads (0: one per core). Blocks.
 ///
 /// `progress` is called from those threads, about once for each megabyte, and can stop it.
@@ -68,9 +83,20 @@ pub fn all(
     threads: usize,
     progress: OnProgress<'_>,
 ) -> Result<Report, ScanError> {
+    all_in(Width::fastest(), storage, geometry, hashes, threads, progress)
+}
+
+/// [`all`] in lanes of this width.
+pub(super) fn all_in(
+    width: Width,
+    storage: &dyn Storage,
+    geometry: &Geometry,
+    hashes: Hashes<'_>,
+    threads: usize,
+    progress: OnProgress<'_>,
+) -> Result<Report, ScanError> {
     let checker = Checker { storage, geometry, hashes };
-    let pieces = 0..geometry.piece_count();
-    let scan = Scan { storage, geometry, pieces, width: Width::fastest(), progress };
+    let scan = Scan { storage, geometry, pieces: 0..geometry.piece_count(), width, progress };
     let pieces = scan.run(threads, &checker)?;
     Ok(Report { pieces })
 }
@@ -170,6 +196,11 @@ mod tests {
         assert_eq!(seen.last(), Some(&Progress { done: total, total }), "progress ends at the end");
         let range = 0..geometry.piece_count() + 3;
         assert_eq!(pieces(storage, geometry, range, &hash).unwrap(), report.pieces);
+        for width in [Width::One, Width::widest()] {
+            let go_on = |_| ControlFlow::Continue(());
+            let again = all_in(width, storage, geometry, &hash, 2, &go_on).unwrap();
+            assert_eq!(again, report, "{width:?}");
+        }
         report.pieces
     }
 
@@ -250,6 +281,16 @@ mod tests {
                 let expected = if piece == other { PieceState::Bad } else { PieceState::Good };
                 assert_eq!(*state, expected);
             }
+        }
+    }
+
+    #[test]
+    fn a_call_is_as_long_as_lanes_want_it_and_no_longer_than_others_can_wait() {
+        for piece_length in [1, 1 << 14, 1 << 20, 1 << 24, 1 << 27, 1 << 29] {
+            let pieces = pieces_per_call(piece_length);
+            assert!(pieces >= 1);
+            assert!(pieces == 1 || pieces * piece_length <= CALL_BYTES_MAX);
+            assert!(u64::from(pieces) * u64::from(piece_length) >= u64::from(CALL_BYTES_MIN));
         }
     }
 

@@ -11,8 +11,9 @@ use super::lanes::Width;
 use super::scan::{Begin, OnProgress, Scan, ScanError, Visit};
 use crate::geometry::{Geometry, GeometryError, Layout};
 use crate::metainfo::File;
-use crate::storage::{Blueprint, FsStorage, Presence, Storage, StorageError};
+use crate::storage::{Blueprint, FsStorage, Presence, Stamp, Storage, StorageError, Sums};
 use crate::types::{InfoHash, PieceIndex};
+use sha2::{Digest as _, Sha256};
 use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -41,6 +42,7 @@ pub struct ContentFile {
     /// Length in bytes.
     pub length: u64,
     modified: Option<SystemTime>,
+    stamp: Stamp,
 }
 
 /// Why a path was left out.
@@ -168,6 +170,40 @@ impl Content {
         hashes.ok_or_else(|| CreateError::Changed(self.root.clone()))
     }
 
+    /// The hashes that [`Self::remember`] kept of this content, if no file of it was touched
+    /// since it was found and hashed then.
+    #[must_use]
+    pub fn recall(&self, state_folder: &Path, piece_length: u32) -> Option<Vec<[u8; 20]>> {
+        self.sums(piece_length)?.load(state_folder)
+    }
+
+    /// Keeps what [`Self::hash`] gave, below a folder that holds at most 64 MiB of such. What
+    /// cannot be kept will be hashed again.
+    pub fn remember(&self, state_folder: &Path, piece_length: u32, hashes: &[[u8; 20]]) {
+        let Some(sums) = self.sums(piece_length) else { return };
+        if let Err(error) = sums.store(state_folder, hashes) {
+            tracing::warn!(%error, "the hashes of the content are not kept");
+        }
+    }
+
+    fn sums(&self, piece_length: u32) -> Option<Sums<'_>> {
+        let geometry = Geometry::new(u64::from(piece_length), self.total_length()).ok()?;
+        let mut names = Sha256::new();
+        for element in self.files.iter().flat_map(|file| file.path.iter().map(Some).chain([None])) {
+            // No element of a path is empty: that ends one.
+            let element = element.map_or("", String::as_str);
+            names.update((element.len() as u64).to_le_bytes());
+            names.update(element);
+        }
+        Some(Sums {
+            root: &self.root,
+            names: names.finalize().into(),
+            stamps: self.files.iter().map(|file| file.stamp).collect(),
+            piece_length,
+            pieces: geometry.piece_count() as usize,
+        })
+    }
+
     fn walk(&mut self) -> Result<(), CreateError> {
         let mut folders = vec![Vec::new()];
         while let Some(folder) = folders.pop() {
@@ -257,7 +293,8 @@ impl Visit for Summer<'_> {
 
 impl ContentFile {
     fn new(path: Vec<String>, meta: &Metadata) -> Self {
-        Self { path, length: meta.len(), modified: meta.modified().ok() }
+        let stamp = Stamp::of(meta);
+        Self { path, length: meta.len(), modified: meta.modified().ok(), stamp }
     }
 
     fn for_torrent(&self) -> File {

@@ -376,4 +376,41 @@ mod tests {
             prop_assert!(!verify([wrong.as_slice()], &expected));
         }
     }
+
+    proptest! {
+        // Lanes are slow in a build for debugging.
+        #![proptest_config(ProptestConfig::with_cases(16))]
+
+        #[test]
+        fn a_batch_is_judged_as_its_pieces_are_one_by_one(
+            pieces in prop::collection::vec(
+                (0usize..3 * LEAF, any::<bool>(), any::<bool>(), 1usize..2 * LEAF),
+                0..34,
+            ),
+        ) {
+            let bytes: Vec<u8> = (0..3 * LEAF).map(|at| u8::try_from(at % 253).unwrap()).collect();
+            let (mut batch, mut good) = (Vec::new(), Vec::new());
+            for (length, v2, wrong, cut) in pieces {
+                let bytes = &bytes[..length];
+                let leaves = length.div_ceil(LEAF).max(1).next_power_of_two();
+                let mut expected = match v2 && length > 0 {
+                    true => PieceHash::V2 {
+                        root: naive_root(bytes, leaves),
+                        leaves: u32::try_from(leaves).unwrap(),
+                    },
+                    false => PieceHash::V1(Sha1::digest(bytes).into()),
+                };
+                if let (true, PieceHash::V1([first, ..]) | PieceHash::V2 { root: [first, ..], .. }) =
+                    (wrong, &mut expected)
+                {
+                    *first ^= 1;
+                }
+                batch.push(Candidate { segments: bytes.chunks(cut).collect(), expected });
+                good.push(!wrong);
+            }
+            for width in [Width::One, Width::widest()] {
+                prop_assert_eq!(&verify_in(width, &batch), &good);
+            }
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use super::check::{self, PieceState};
 use super::create::Content;
 use super::jobs::{ReadBlocks, StoreOutcome, StorePiece};
+use super::lanes::Width;
 use super::{BlockPool, PieceBuf};
 use crate::metainfo::create::{ContentHashes, FileEntry, MetainfoBuilder};
 use crate::metainfo::merkle::{FileRoots, leaves_of, piece_root};
@@ -68,7 +69,11 @@ fn torrent(root: &Path, version: Version) -> Metainfo {
 fn states(storage: &dyn Storage, torrent: &Metainfo) -> Vec<PieceState> {
     let go_on = |_| ControlFlow::Continue(());
     let hashes = |piece| torrent.piece_hash(piece);
-    check::all(storage, torrent.geometry(), &hashes, 2, &go_on).unwrap().pieces
+    let states = check::all(storage, torrent.geometry(), &hashes, 2, &go_on).unwrap();
+    let wide = Width::widest();
+    let again = check::all_in(wide, storage, torrent.geometry(), &hashes, 2, &go_on).unwrap();
+    assert_eq!(again, states);
+    states.pieces
 }
 
 /// Reads every piece of one storage as a peer asks for it and stores it in the other.

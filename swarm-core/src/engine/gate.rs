@@ -9,6 +9,7 @@
 
 use super::clock::Clock;
 use crate::proto::limits::TokenBucket;
+use crate::types::Moment;
 use std::collections::VecDeque;
 use std::num::NonZeroU64;
 use std::pin::Pin;
@@ -148,6 +149,12 @@ impl Throttle {
     /// A way through a torrent's gate, then the session's.
     pub(crate) fn new(torrent: Arc<Gate>, session: Arc<Gate>) -> Self {
         Self { gates: [torrent, session], stage: 0, passed: 0, ticket: None, sleep: None }
+    }
+
+    /// What time it is.
+    pub(crate) fn now(&self) -> Moment {
+        let [gate, _] = &self.gates;
+        gate.clock.now()
     }
 
     /// Gives how many bytes may move now, at least 1 and at most `want`. What is not used

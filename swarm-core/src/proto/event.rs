@@ -1,7 +1,7 @@
 //! What a torrent tells whoever listens. Plain data, stable names.
 
 use super::input::CloseReason;
-use crate::types::PieceIndex;
+use crate::types::{PeerId, PieceIndex};
 use std::net::SocketAddr;
 
 /// Something worth telling.
@@ -24,6 +24,14 @@ pub enum Event {
     PeerConnected {
         /// Its address.
         addr: SocketAddr,
+    },
+    /// A peer that lacked pieces has told us that it has them all. One that came complete has
+    /// not become it.
+    PeerCompleted {
+        /// Its address.
+        addr: SocketAddr,
+        /// Its peer id, which stays when it connects again.
+        id: PeerId,
     },
     /// A peer is gone.
     PeerDisconnected {

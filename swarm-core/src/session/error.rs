@@ -65,8 +65,7 @@ impl Error {
 
     /// Whether waiting may help: the machine fails, and nobody has to decide anything.
     pub(crate) fn is_passing(&self) -> bool {
-        use std::io::ErrorKind::{AlreadyExists, InvalidInput};
-        self.storage_kind().is_some_and(|kind| !matches!(kind, AlreadyExists | InvalidInput))
+        self.storage_kind().is_some_and(|kind| kind != std::io::ErrorKind::AlreadyExists)
     }
 
     pub(crate) fn system(error: std::io::Error) -> Self {

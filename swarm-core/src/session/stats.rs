@@ -7,6 +7,7 @@ use crate::proto::torrent::Snapshot;
 use crate::session::Error;
 use crate::types::{FileIndex, PeerId};
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// One torrent at one moment.
@@ -23,6 +24,9 @@ pub struct TorrentStats {
     pub total_bytes: u64,
     /// Pieces hashed so far while checking.
     pub checked_pieces: u32,
+    /// Pieces that were not hashed at the start, because an earlier run had verified them and
+    /// nobody has touched their files since.
+    pub known_pieces: u32,
     /// Pieces in all; 0 before the metadata.
     pub pieces: u32,
     /// Payload received, bytes a second.
@@ -61,12 +65,16 @@ pub struct Trouble {
 pub struct PeerStats {
     /// Its address.
     pub addr: SocketAddr,
+    /// Its peer id, which stays when it connects again.
+    pub id: PeerId,
     /// Client name from its extension handshake, else from its peer id. Untrusted text.
     pub client: String,
     /// Who dialled.
     pub direction: Direction,
     /// Share of the torrent it has, 0 to 1.
     pub progress: f64,
+    /// Whether it wants something we have.
+    pub interested: bool,
     /// Payload it sends us, bytes a second.
     pub down_rate: u64,
     /// Payload we send it, bytes a second.
@@ -134,6 +142,7 @@ impl TorrentStats {
             have_bytes: progress.map_or(0, |progress| progress.have_bytes()),
             total_bytes: progress.map_or(0, |progress| progress.total_bytes()),
             checked_pieces: face.checked_pieces(),
+            known_pieces: face.known_pieces.load(Ordering::Relaxed),
             pieces,
             down_rate: count(|snapshot| snapshot.down_rate),
             up_rate: count(|snapshot| snapshot.up_rate),
@@ -152,6 +161,8 @@ fn peers(snapshot: &Snapshot, pieces: u32) -> Vec<PeerStats> {
     let each = snapshot.peers.iter();
     each.map(|peer| PeerStats {
         addr: peer.addr,
+        id: peer.id,
+        interested: peer.interested,
         client: peer.client.clone().unwrap_or_else(|| client_of(&peer.id)),
         direction: peer.direction,
         progress: if pieces == 0 { 0.0 } else { f64::from(peer.have) / f64::from(pieces) },

@@ -200,7 +200,9 @@ async fn an_interrupted_fetch_goes_on_from_what_is_on_the_disk() {
     let handle = second.add(add).await.unwrap();
     assert!(timeout(LIMIT, handle.checked()).await.unwrap().unwrap() >= 10);
     let completed = timeout(LIMIT, handle.completed()).await.unwrap().unwrap();
-    assert!(completed.downloaded <= bytes.len() as u64 - 10 * u64::from(PIECE));
+    // What came twice in the endgame is counted apart.
+    let came = completed.downloaded - completed.wasted;
+    assert!(came <= bytes.len() as u64 - 10 * u64::from(PIECE), "{completed:?}");
     assert_eq!(fetched(folder.path()), bytes);
     shut_down(second).await;
     shut_down(seed).await;

@@ -37,6 +37,8 @@ pub enum Extension {
     LtDonthave,
     /// Whether the sender fetches anything (BEP 21), when that changes.
     UploadOnly,
+    /// The sender is a peer of this crate (see [`super::mate`]).
+    Mate,
 }
 
 /// Numbers for extensions: what one side wants to be sent.
@@ -79,7 +81,8 @@ pub enum ExtendedError {
 
 impl Extension {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::UtMetadata, Self::UtPex, Self::LtDonthave, Self::UploadOnly];
+    pub const ALL: [Self; 5] =
+        [Self::UtMetadata, Self::UtPex, Self::LtDonthave, Self::UploadOnly, Self::Mate];
 
     /// The name in `m`.
     #[must_use]
@@ -89,6 +92,7 @@ impl Extension {
             Self::UtPex => "ut_pex",
             Self::LtDonthave => "lt_donthave",
             Self::UploadOnly => "upload_only",
+            Self::Mate => "swarm_mate",
         }
     }
 
@@ -100,6 +104,7 @@ impl Extension {
             Self::UtPex => 2,
             Self::LtDonthave => 3,
             Self::UploadOnly => 4,
+            Self::Mate => 5,
         }
     }
 

@@ -5,6 +5,7 @@
 pub mod extended;
 pub mod frame;
 pub mod handshake;
+pub mod mate;
 pub mod message;
 pub mod tracker;
 pub mod tracker_http;
@@ -15,6 +16,7 @@ pub mod ut_pex;
 pub use extended::{ExtendedHandshake, Extension, ExtensionIds};
 pub use frame::{FrameLimits, Malformed};
 pub use handshake::{Handshake, HandshakeProgress, NotAHandshake, Reserved};
+pub use mate::MateMessage;
 pub use message::Message;
 pub use ut_metadata::MetadataMessage;
 pub use ut_pex::PexMessage;

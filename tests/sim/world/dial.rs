@@ -1,33 +1,40 @@
 //! How connections come to be, and to an end.
 
 use super::{Conn, DIAL_TIMEOUT, Happening, PORT, World};
-use crate::sim::host::{Conduct, Peer};
+use crate::sim::host::Peer;
 use crate::sim::ledger::Ledger;
 use crate::sim::net::Queue;
+use crate::sim::spec::Reach;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
+use swarm_core::proto::announce::AnnounceInput;
 use swarm_core::proto::input::{CloseReason, DialError, Direction, Reserved};
 use swarm_core::proto::{Input, PeerKey};
 
 /// Hosts have addresses from here on, one after another.
 const FIRST_ADDR: u32 = u32::from_be_bytes([10, 1, 0, 0]);
 
-/// Where a host listens.
-pub(super) fn addr_of(host: usize) -> SocketAddr {
-    let number = u32::try_from(host).expect("fewer hosts than addresses");
+/// Where the host of this number listens.
+pub(super) fn addr_of(number: usize) -> SocketAddr {
+    let number = u32::try_from(number).expect("fewer hosts than addresses");
     SocketAddr::from(((FIRST_ADDR + number).to_be_bytes(), PORT))
 }
 
-/// Whose address it is, if anybody's.
-pub(super) fn host_of(ip: IpAddr) -> Option<usize> {
+/// Which of our addresses it is, if any.
+pub(super) fn number_of(ip: IpAddr) -> Option<usize> {
     let IpAddr::V4(ip) = ip else { return None };
     usize::try_from(u32::from(ip).checked_sub(FIRST_ADDR)?).ok()
 }
 
 impl World {
+    /// The host at an address.
+    pub(super) fn tenant(&self, ip: IpAddr) -> Option<usize> {
+        self.tenants.get(number_of(ip)?).copied()
+    }
+
     pub(super) fn dial(&mut self, host: usize, addr: SocketAddr) {
-        let found = host_of(addr.ip()).filter(|to| addr.port() == PORT && *to < self.hosts.len());
-        let Some(to) = found.filter(|to| self.hosts[*to].alive) else {
+        let found = self.tenant(addr.ip()).filter(|_| addr.port() == PORT);
+        let Some(to) = found.filter(|to| *to == host || self.is_reachable(host, *to)) else {
             let input = Input::DialFailed { addr, why: DialError::TimedOut };
             return self.push(DIAL_TIMEOUT, Happening::Give { host, input });
         };
@@ -38,6 +45,11 @@ impl World {
         // SYN, its answer, our handshake: then they know us.
         let latency = self.latency(host, to);
         self.push(latency * 3, Happening::Accept { from: host, to });
+    }
+
+    fn is_reachable(&self, from: usize, to: usize) -> bool {
+        let there = &self.hosts[to];
+        there.alive && there.spec.reach == Reach::Everybody && !self.is_cut(from, to)
     }
 
     pub(super) fn accept(&mut self, from: usize, to: usize) {
@@ -73,7 +85,7 @@ impl World {
         let (remote, _) = self.conns[conn].ends[1 - side];
         let fast = self.hosts[host].spec.fast && self.hosts[remote].spec.fast;
         let queue = Queue::default();
-        let peer = Peer { conn, side, remote, queue, ledger: Ledger::new(fast) };
+        let peer = Peer { conn, side, remote, queue, ledger: Ledger::new(fast), in_flight: 0 };
         self.hosts[host].peers.insert(key, peer);
         let id = self.hosts[remote].id;
         let reserved = Reserved { fast, extended: true };
@@ -91,11 +103,11 @@ impl World {
         };
         let blamed =
             matches!(why, CloseReason::Banned | CloseReason::Misbehaved | CloseReason::Malformed);
-        let liar = matches!(self.hosts[peer.remote].spec.conduct, Conduct::Liar { .. });
-        if blamed && !liar {
+        if blamed && !self.hosts[peer.remote].spec.conduct.may_be_blamed() {
             return Err(format!("honest-not-banned: closes on #{} as {why:?}", peer.remote));
         }
         self.tell_closed(host, peer.conn, 1 - peer.side, CloseReason::Remote);
+        self.consult(host, AnnounceInput::Wake);
         Ok(())
     }
 
@@ -111,7 +123,10 @@ impl World {
     }
 
     pub(super) fn ending(&mut self, conn: usize, side: usize, why: CloseReason) {
-        let (host, _) = self.conns[conn].ends[side];
+        let [(host, _), (remote, _)] = self.ends(conn, side);
+        if self.is_cut(host, remote) {
+            return self.stranded.push(Happening::Ending { conn, side, why });
+        }
         let at = self.hosts[host].downlink.take(self.now, 0);
         self.events.push(at, Happening::Closed { conn, side, why });
     }
@@ -120,6 +135,7 @@ impl World {
         let (host, key) = self.conns[conn].ends[side];
         if self.hosts[host].peers.remove(key).is_some() {
             self.give(host, Input::Disconnected { peer: key, why });
+            self.consult(host, AnnounceInput::Wake);
         }
     }
 }

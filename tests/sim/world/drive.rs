@@ -1,12 +1,11 @@
 //! The driver of each core: gives it what happened, does what it says, wakes it in time.
 
-use super::{Happening, TRACKER_PEERS, World, dial};
-use crate::sim::host::Conduct;
+use super::{Happening, PARSING, World};
+use crate::sim::disk::RETRIED_AFTER;
 use crate::sim::oracle;
 use crate::sim::trace::Line;
-use std::net::SocketAddr;
-use std::time::Duration;
-use swarm_core::proto::input::{Source, Verification};
+use swarm_core::proto::announce::AnnounceInput;
+use swarm_core::proto::input::Verification;
 use swarm_core::proto::{Event, Input, Output};
 use swarm_core::types::{Moment, PieceIndex};
 
@@ -96,14 +95,13 @@ impl World {
 
     /// The metadata is known: it is parsed, then what is there is checked.
     pub(super) fn learn(&mut self, host: usize) {
-        let parse = Duration::from_millis(1);
         let metainfo = self.content.metainfo.clone();
-        self.push(parse, Happening::Give { host, input: Input::Metainfo(metainfo) });
+        self.push(PARSING, Happening::Give { host, input: Input::Metainfo(metainfo) });
         if let Some(wanted) = self.hosts[host].spec.wanted.clone() {
-            self.push(parse, Happening::Give { host, input: Input::Wanted(wanted) });
+            self.push(PARSING, Happening::Give { host, input: Input::Wanted(wanted) });
         }
         let have = self.hosts[host].have.clone();
-        self.push(parse * 2, Happening::Give { host, input: Input::Checked { have } });
+        self.push(PARSING * 2, Happening::Give { host, input: Input::Checked { have } });
         self.hosts[host].knows_metadata = true;
     }
 
@@ -111,29 +109,43 @@ impl World {
         if !self.hosts[host].alive {
             return;
         }
+        let refused = self.rng.below(1000) < self.hosts[host].spec.faults.writes;
         let at = &mut self.hosts[host];
         let open = at.close(&self.content, piece).expect("closed once, after its hash");
-        let good = open.is_good();
-        if good {
-            at.have.insert(piece);
-        } else {
-            at.totals.spoilt += open.blocks.len() as u64;
+        let outcome = match open.is_good() {
+            true if refused => Verification::NotWritten,
+            true => Verification::Good,
+            false => Verification::Bad,
+        };
+        match outcome {
+            Verification::Good => {
+                at.have.insert(piece);
+                at.disk.write(self.now, piece);
+            }
+            Verification::Bad => at.totals.spoilt += open.blocks.len() as u64,
+            Verification::NotWritten => {
+                self.push(RETRIED_AFTER, Happening::Give { host, input: Input::Resume });
+            }
         }
-        if at.done_at.is_none() && at.is_complete() {
+        let at = &mut self.hosts[host];
+        let ended = at.done_at.is_none() && at.is_complete();
+        if ended {
             at.done_at = Some(self.now);
         }
-        let digests = if digests || !good { open.digests() } else { Vec::new() };
-        let outcome = if good { Verification::Good } else { Verification::Bad };
+        let named = digests || outcome == Verification::Bad;
+        let digests = if named { open.digests() } else { Vec::new() };
         self.give(host, Input::Verified { piece, outcome, digests });
+        if ended {
+            self.consult(host, AnnounceInput::Completed);
+        }
     }
 
     fn emitted(&mut self, host: usize, event: Event) -> Result<(), String> {
         match event {
             Event::Phase(phase) => self.hosts[host].phase = Some(phase),
             Event::PeerBanned { addr } => {
-                let banned = dial::host_of(addr.ip()).and_then(|other| self.hosts.get(other));
-                let innocent =
-                    banned.is_none_or(|other| !matches!(other.spec.conduct, Conduct::Liar { .. }));
+                let banned = self.tenant(addr.ip());
+                let innocent = banned.is_none_or(|other| !self.hosts[other].spec.conduct.lies());
                 if innocent {
                     return Err(format!("honest-not-banned: {addr} is banned"));
                 }
@@ -142,21 +154,5 @@ impl World {
             _ => {}
         }
         Ok(())
-    }
-
-    /// A tracker's answer: some of the others, and soon again while the swarm is young.
-    pub(super) fn announce(&mut self, host: usize, times: u32) {
-        if !self.tracker || !self.hosts[host].alive {
-            return;
-        }
-        let mut others: Vec<usize> = (0..self.hosts.len())
-            .filter(|other| *other != host && self.hosts[*other].alive)
-            .collect();
-        self.rng.shuffle(&mut others);
-        let addrs: Vec<SocketAddr> =
-            others.iter().take(TRACKER_PEERS).map(|other| self.hosts[*other].addr).collect();
-        self.give(host, Input::Candidates { source: Source::Tracker, addrs });
-        let pause = Duration::from_secs(if times < 5 { 2 } else { 30 });
-        self.push(pause, Happening::Announce { host, times: times + 1 });
     }
 }

@@ -5,28 +5,37 @@
 //! connections. Whenever a core was called, the oracle looks at its host.
 //!
 //! Not here: how connections come and go (`dial`), what goes over them (`links`), what a core
-//! is told and tells (`drive`).
+//! is told and tells (`drive`), what scenarios do (`meddle`), who names whom (`tracker`).
 
+mod conduct;
 mod dial;
 mod drive;
 mod links;
+mod meddle;
 mod queue;
 mod rng;
+mod tracker;
 
 pub(super) use rng::Rng;
 
 use super::content::Content;
-use super::host::{Host, Peers, Spec, Start};
-use super::net::{Batch, Line};
-use super::oracle;
-use super::trace::{self, Trace};
+use super::core::Core;
+use super::disk::Disk;
+use super::foreign::Foreign;
+use super::host::{Host, Peers, Totals};
+use super::net::{Batch, Line, Wire};
+use super::spec::{Software, Spec, Start};
+use super::trace::Trace;
 use queue::Events;
 use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
 use std::time::Duration;
-use swarm_core::proto::input::{CloseReason, Source};
+use swarm_core::proto::announce::{AnnounceInput, Announcement};
+use swarm_core::proto::input::CloseReason;
 use swarm_core::proto::torrent::{Config, Params, Torrent};
 use swarm_core::proto::{Input, PeerKey};
-use swarm_core::types::{Bitfield, Moment, PeerId, PieceIndex};
+use swarm_core::types::{Bitfield, Moment, PeerId, PieceIndex, Span};
+use swarm_tracker::model::Model;
 
 /// A simulated swarm.
 #[derive(Debug)]
@@ -37,12 +46,21 @@ pub(super) struct World {
     pub(super) rng: Rng,
     /// What takes a look at everything is done once in so many steps.
     pub(super) audit_every: u64,
-    /// Everybody learns of everybody through a tracker.
+    /// Everybody announces itself to a tracker.
     pub(super) tracker: bool,
+    /// What a byte costs on every line.
+    pub(super) wire: Wire,
+    /// The lines that racks share to the world outside, and from it.
+    pub(super) racks: Vec<[Line; 2]>,
     /// Nobody gets a connection any more.
     parting: bool,
     conns: Vec<Conn>,
     events: Events,
+    /// What cannot get from one island to another.
+    stranded: Vec<Happening>,
+    /// Whose each address is now.
+    tenants: Vec<usize>,
+    registry: Model,
     trace: Trace,
 }
 
@@ -76,6 +94,18 @@ enum Happening {
         peer: PeerKey,
         batch: Batch,
     },
+    /// A block is in the socket's hands.
+    Out {
+        host: usize,
+        peer: PeerKey,
+        span: Span,
+    },
+    /// At the line of the receiver's rack.
+    Enter {
+        conn: usize,
+        side: usize,
+        batch: Batch,
+    },
     /// At the downlink of the end on this side.
     Reach {
         conn: usize,
@@ -103,9 +133,20 @@ enum Happening {
         piece: PieceIndex,
         digests: bool,
     },
+    Join {
+        host: usize,
+    },
+    AnnounceWake {
+        host: usize,
+    },
+    /// At the tracker's.
     Announce {
         host: usize,
-        times: u32,
+        announcement: Box<Announcement>,
+    },
+    Answer {
+        host: usize,
+        reply: Box<AnnounceInput>,
     },
 }
 
@@ -113,8 +154,8 @@ enum Happening {
 const PORT: u16 = 6881;
 /// A dial into nowhere gives up.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
-/// Peers a tracker names at once.
-const TRACKER_PEERS: usize = 50;
+/// Metadata is parsed, then what is on the disk is checked, for so long each.
+const PARSING: Duration = Duration::from_millis(1);
 
 impl World {
     pub(super) fn new(seed: u64, content: Content) -> Self {
@@ -125,50 +166,59 @@ impl World {
             rng: Rng::new(seed),
             audit_every: 1,
             tracker: false,
+            wire: Wire::Bare,
+            racks: Vec::new(),
             parting: false,
             conns: Vec::new(),
             events: Events::default(),
+            stranded: Vec::new(),
+            tenants: Vec::new(),
+            registry: Model::new(seed),
             trace: Trace::new(seed),
         }
     }
 
     /// Adds a host and starts its core. With a tracker it announces itself at once.
     pub(super) fn add(&mut self, spec: Spec) -> usize {
+        let addr = dial::addr_of(self.tenants.len());
+        self.tenants.push(self.hosts.len());
+        self.add_at(addr, spec)
+    }
+
+    fn add_at(&mut self, addr: SocketAddr, spec: Spec) -> usize {
         let host = self.hosts.len();
-        let id = self.peer_id(host);
-        let mut config = Config::default();
-        config.send_budget = spec.send_budget;
-        let params = Params {
-            info_hash: self.content.info_hash,
-            peer_id: id,
-            client: "sim".to_owned(),
-            listen_port: Some(PORT),
-            config,
-            seed: self.rng.next(),
-        };
-        let have = spec.initial(&self.content);
+        let number = dial::number_of(addr.ip()).expect("one of ours");
+        self.tenants[number] = host;
+        let id = self.peer_id(host, spec.software);
         let knows_metadata = !matches!(spec.start, Start::Magnet);
+        let core = self.core(id, &spec);
         self.hosts.push(Host {
-            addr: dial::addr_of(host),
+            addr,
             id,
-            core: Torrent::new(params, self.now),
+            core,
             alive: true,
             uplink: Line::new(spec.up),
             downlink: Line::new(spec.down),
             peers: Peers::default(),
             turn: VecDeque::new(),
+            held: Vec::new(),
             sending: false,
+            island: 0,
             touched: Vec::new(),
-            have,
+            disk: Disk::new(spec.initial(&self.content), self.now),
+            have: spec.initial(&self.content),
             open: BTreeMap::new(),
             open_bytes: 0,
             hasher_free: self.now,
+            announcer: None,
+            announces_at: None,
             alarm: None,
             woken: (self.now, 0),
             knows_metadata,
             phase: None,
-            totals: super::host::Totals::default(),
+            totals: Totals::default(),
             banned: Vec::new(),
+            born_at: self.now,
             done_at: None,
             spec,
         });
@@ -178,51 +228,40 @@ impl World {
             self.learn(host);
         }
         if self.tracker {
-            self.push(Duration::ZERO, Happening::Announce { host, times: 0 });
+            let after = if knows_metadata { PARSING * 2 } else { Duration::ZERO };
+            self.push(after, Happening::Join { host });
         }
         host
     }
 
-    /// One of ours (BEP 20), in no order: who of two stays connected is decided by ids.
-    fn peer_id(&mut self, host: usize) -> PeerId {
-        let mut id = *b"-SW0001-............";
+    fn core(&mut self, id: PeerId, spec: &Spec) -> Core {
+        let seed = self.rng.next();
+        if spec.software == Software::Foreign {
+            return Core::Foreign(Box::new(Foreign::new(id, seed, self.now)));
+        }
+        let mut config = Config::default();
+        config.send_budget = spec.send_budget;
+        let params = Params {
+            info_hash: self.content.info_hash,
+            peer_id: id,
+            client: "sim".to_owned(),
+            listen_port: Some(PORT),
+            config,
+            seed,
+        };
+        Core::Ours(Box::new(Torrent::new(params, self.now)))
+    }
+
+    /// In no order, for ids decide who of two stays connected; with the name of the software
+    /// in front (BEP 20).
+    fn peer_id(&mut self, host: usize, software: Software) -> PeerId {
+        let mut id = match software {
+            Software::Ours => *b"-SW0001-............",
+            Software::Foreign => *b"-ZZ0001-............",
+        };
         id[8..12].copy_from_slice(&self.rng.next().to_be_bytes()[..4]);
         id[12..].copy_from_slice(&(host as u64).to_be_bytes());
         PeerId::new(id)
-    }
-
-    /// Tells `host` the addresses of others.
-    pub(super) fn introduce(&mut self, host: usize, others: &[usize]) {
-        let addrs = others.iter().map(|other| self.hosts[*other].addr).collect();
-        self.give(host, Input::Candidates { source: Source::User, addrs });
-    }
-
-    /// The host vanishes; its peers notice that their connections end.
-    pub(super) fn kill(&mut self, host: usize) {
-        self.trace.note(self.now, host, trace::Line::Killed);
-        self.hosts[host].alive = false;
-        self.hosts[host].turn.clear();
-        for key in self.hosts[host].peers.keys() {
-            let peer = self.hosts[host].peers.remove(key).expect("one of its keys");
-            self.tell_closed(host, peer.conn, 1 - peer.side, CloseReason::Lost);
-        }
-    }
-
-    /// Breaks one random connection of the host, if it has any.
-    pub(super) fn break_a_connection(&mut self, host: usize) {
-        let peers = self.hosts[host].peers.keys();
-        let Some(key) = self.rng.choose(&peers) else { return };
-        let conn = self.hosts[host].peers.get(key).expect("one of its keys").conn;
-        for side in 0..2 {
-            self.push(Duration::ZERO, Happening::Closed { conn, side, why: CloseReason::Lost });
-        }
-    }
-
-    /// From now on nothing gets through on the host's connections, and nobody is told.
-    pub(super) fn silence(&mut self, host: usize) {
-        for peer in self.hosts[host].peers.values() {
-            self.conns[peer.conn].silent = true;
-        }
     }
 
     /// Lets time pass.
@@ -263,23 +302,6 @@ impl World {
         assert!(missing.is_empty(), "unfinished after {limit:?}: (host, pieces) {missing:?}");
     }
 
-    /// Ends every connection of everybody and looks whether anything is left.
-    pub(super) fn part(&mut self) {
-        self.tracker = false;
-        self.parting = true;
-        for conn in 0..self.conns.len() {
-            for side in 0..2 {
-                let happening = Happening::Closed { conn, side, why: CloseReason::Remote };
-                self.push(Duration::ZERO, happening);
-            }
-        }
-        self.run_for(Duration::from_millis(1));
-        for host in 0..self.hosts.len() {
-            oracle::check_empty(&mut self.hosts[host], &self.content, self.now)
-                .unwrap_or_else(|broken| panic!("#{host} {broken}"));
-        }
-    }
-
     pub(super) fn trace(&self) -> &Trace {
         &self.trace
     }
@@ -294,12 +316,17 @@ impl World {
             Happening::Accept { from, to } => self.accept(from, to),
             Happening::Established { conn } => self.established(conn),
             Happening::Sent { host, peer, batch } => self.sent(host, peer, batch),
+            Happening::Out { host, peer, span } => self.out(host, peer, span),
+            Happening::Enter { conn, side, batch } => self.enter(conn, side, batch),
             Happening::Reach { conn, side, batch } => self.reach(conn, side, batch),
             Happening::Arrive { conn, side, batch } => self.arrive(conn, side, batch),
             Happening::Ending { conn, side, why } => self.ending(conn, side, why),
             Happening::Closed { conn, side, why } => self.closed(conn, side, why),
             Happening::Hashed { host, piece, digests } => self.hashed(host, piece, digests),
-            Happening::Announce { host, times } => self.announce(host, times),
+            Happening::Join { host } => self.join(host),
+            Happening::AnnounceWake { host } => self.announce_wake(host),
+            Happening::Announce { host, announcement } => self.announce(host, &announcement),
+            Happening::Answer { host, reply } => self.consult(host, *reply),
         }
         true
     }

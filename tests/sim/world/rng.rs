@@ -31,11 +31,4 @@ impl Rng {
     pub(super) fn choose<T: Copy>(&mut self, from: &[T]) -> Option<T> {
         (!from.is_empty()).then(|| from[self.index(from.len())])
     }
-
-    pub(super) fn shuffle<T>(&mut self, items: &mut [T]) {
-        for end in (1..items.len()).rev() {
-            let other = self.index(end + 1);
-            items.swap(end, other);
-        }
-    }
 }

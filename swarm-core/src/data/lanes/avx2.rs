@@ -7,7 +7,12 @@
 
 use super::Line;
 use super::rounds::{K1, K256, rounds, unrolled};
-use std::arch::x86_64::*;
+use std::arch::x86_64::{
+    __m256i, _mm_cvtsi32_si128, _mm_set_epi32, _mm256_add_epi32, _mm256_and_si256,
+    _mm256_broadcastsi128_si256, _mm256_or_si256, _mm256_permute2x128_si256, _mm256_set1_epi32,
+    _mm256_shuffle_epi8, _mm256_sll_epi32, _mm256_srl_epi32, _mm256_unpackhi_epi32,
+    _mm256_unpackhi_epi64, _mm256_unpacklo_epi32, _mm256_unpacklo_epi64, _mm256_xor_si256,
+};
 use std::mem::transmute;
 
 pub(super) const LANES: usize = 8;
@@ -51,10 +56,11 @@ fn store<const N: usize>(state: [V; N], states: &mut [[u32; LANES]; N]) {
     *states = state.map(|words| unsafe { transmute::<V, [u32; LANES]>(words) });
 }
 
-/// Line `at` of every lane, turned on its side: word `t` of all lanes in vector `t`.
+/// Line `at` of every lane, turned on its side: word `t` of all lanes in vector `t`. One copy for
+/// each hash, `N`, is inlined into it; one for both would not be (a twentieth slower).
 #[inline]
 #[target_feature(enable = "avx2")]
-fn transposed(lanes: &[&[Line]; LANES], at: usize) -> [V; 16] {
+fn transposed<const N: usize>(lanes: &[&[Line]; LANES], at: usize) -> [V; 16] {
     // SAFETY: both are 64 bytes, and any bits are a value of either.
     let rows = lanes.map(|lane| unsafe { transmute::<Line, [V; 2]>(lane[at]) });
     let [first, second] = [0, 1].map(|half| square(rows.map(|row| row[half])));

@@ -8,7 +8,12 @@
 
 use super::Line;
 use super::rounds::{K1, K256, rounds, unrolled};
-use std::arch::x86_64::*;
+use std::arch::x86_64::{
+    __m512i, _mm512_add_epi32, _mm512_rol_epi32, _mm512_set1_epi32, _mm512_set4_epi32,
+    _mm512_shuffle_epi8, _mm512_shuffle_i32x4, _mm512_srli_epi32, _mm512_ternarylogic_epi32,
+    _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
+    _mm512_xor_si512,
+};
 use std::mem::transmute;
 
 pub(super) const LANES: usize = 16;
@@ -53,10 +58,11 @@ fn store<const N: usize>(state: [V; N], states: &mut [[u32; LANES]; N]) {
     *states = state.map(|words| unsafe { transmute::<V, [u32; LANES]>(words) });
 }
 
-/// Line `at` of every lane, turned on its side: word `t` of all lanes in vector `t`.
+/// Line `at` of every lane, turned on its side: word `t` of all lanes in vector `t`. One copy for
+/// each hash, `N`, is inlined into it; one for both would not be (a twentieth slower).
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-fn transposed(lanes: &[&[Line]; LANES], at: usize) -> [V; 16] {
+fn transposed<const N: usize>(lanes: &[&[Line]; LANES], at: usize) -> [V; 16] {
     // SAFETY: both are 64 bytes, and any bits are a value of either.
     let rows = lanes.map(|lane| unsafe { transmute::<Line, V>(lane[at]) });
     let fours: [_; 4] = std::array::from_fn(|four| {

@@ -11,14 +11,14 @@
 //! | AVX2              | 8 lanes  | 8 lanes          | the crates (portable)        |
 //! | neither           | crate    | crate            |                              |
 //!
-//! Measured on a Granite Rapids core, in GB/s of CPU time: SHA-1 7.4 in 16 lanes and 2.5 in 8
+//! Measured on an Intel Xeon core, in GB/s of CPU time: SHA-1 7.4 in 16 lanes and 2.5 in 8
 //! against 1.9 of the crate with SHA-NI and 0.8 without; SHA-256 3.9 and 1.2 against 1.7 and
 //! 0.4. Sixteen lanes are bound by the two vector ports, not by latency, so two interleaved
 //! groups of 16 gained nothing (-5 to +5 %); neither did prefetching 4 to 32 lines ahead.
 //! Gathering words instead of transposing whole lines took 1.2 to 1.8 times as long.
 //!
 //! Here is the only `unsafe` of the crate, in [`avx512`] and [`avx2`]: telling the compiler that the
-//! CPU was asked, and calling arrays vectors.
+//! CPU was asked, and calling arrays vectors. Elsewhere, and under Miri, there is none.
 //!
 //! Not here: pieces, leaves and trees (`hasher`), where messages come from (`scan`).
 

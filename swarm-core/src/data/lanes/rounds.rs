@@ -39,7 +39,7 @@ macro_rules! rounds {
         fn sha1(states: &mut [[u32; $lanes]; 5], lanes: &[&[Line]; $lanes]) {
             let mut state = load(states);
             for at in 0..shortest(lanes) {
-                let mut words = transposed(lanes, at);
+                let mut words = transposed::<5>(lanes, at);
                 let before = state;
                 unrolled!(sha1_step, state, words, 0 1 2 3 4);
                 state = sums(before, state);
@@ -69,7 +69,7 @@ macro_rules! rounds {
         fn sha256(states: &mut [[u32; $lanes]; 8], lanes: &[&[Line]; $lanes]) {
             let mut state = load(states);
             for at in 0..shortest(lanes) {
-                let mut words = transposed(lanes, at);
+                let mut words = transposed::<8>(lanes, at);
                 let before = state;
                 unrolled!(sha256_step, state, words, 0 1 2 3);
                 state = sums(before, state);

@@ -8,6 +8,7 @@
 //!
 //! Not here: what a message means and when to say one (`proto`), how bytes leave (`send`).
 
+mod backlog;
 pub(crate) mod outbox;
 mod reader;
 mod send;
@@ -22,11 +23,12 @@ use crate::data::BlockPool;
 use crate::proto::PeerKey;
 use crate::proto::input::CloseReason;
 use crate::types::Span;
+use backlog::Backlog;
 use reader::Reader;
 use send::Sender;
 use socket2::{SockRef, Socket};
 use std::future::{Future, poll_fn};
-use std::io::{self, ErrorKind, Read as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::Interest;
@@ -82,6 +84,7 @@ struct Connection {
     reader: Reader,
     writer: Writer,
     sender: Sender,
+    backlog: Backlog,
     down: Throttle,
     up: Throttle,
     report: Report,
@@ -104,6 +107,7 @@ type Step = Result<Turn, CloseReason>;
 /// Drives one connection to its end and reports why it ended.
 pub(crate) async fn run(parts: Parts) {
     let Parts { key, stream, outbox, inbox, pool, down, up } = parts;
+    let backlog = Backlog::new(up.now(), &stream);
     let mut connection = Connection {
         key,
         stream,
@@ -112,12 +116,14 @@ pub(crate) async fn run(parts: Parts) {
         reader: Reader::new(pool),
         writer: Writer::default(),
         sender: Sender::default(),
+        backlog,
         down,
         up,
         report: Report::default(),
         permit: None,
     };
     let why = poll_fn(|cx| connection.poll(cx)).await;
+    connection.say_last();
     drop(connection);
     // When the torrent is gone there is nobody left to tell.
     let _ = inbox.send(Mail::Closed { peer: key, why }).await;
@@ -152,6 +158,7 @@ impl Connection {
         let Self { outbox, reader, writer, sender, report, .. } = self;
         outbox.take(cx, |queue| {
             if let Some(why) = queue.close {
+                writer.push_control(&mut queue.control);
                 return Err(why);
             }
             if let Some(source) = queue.source.take() {
@@ -172,6 +179,18 @@ impl Connection {
             return Err(CloseReason::Overloaded);
         }
         Ok(())
+    }
+
+    /// What the socket takes at once of the messages that are left; a block that was begun
+    /// cannot be finished, and nothing may come after its first half.
+    fn say_last(&self) {
+        let last = self.writer.gather(0);
+        if last.len() > 0 {
+            // Whoever is gone does not hear it.
+            let _ = transfer(&self.stream, Interest::WRITABLE, last.len(), |mut socket| {
+                socket.write_vectored(last.parts())
+            });
+        }
     }
 
     /// One read of as much as the limit allows.

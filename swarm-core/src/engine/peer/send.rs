@@ -118,6 +118,9 @@ impl Connection {
             _ => self.send_gathered(granted)?,
         };
         self.up.give_back(granted.saturating_sub(payload));
+        if payload > 0 {
+            self.backlog.sent(self.up.now(), payload, &self.stream);
+        }
         match outcome {
             Outcome::Nothing => Ok(Turn::Wait),
             Outcome::Gone | Outcome::Cold => Ok(Turn::Again),
@@ -193,17 +196,17 @@ impl Pass<'_> {
         self.writer.stored().is_some_and(|block| block.payload.end <= start + extent.length)
     }
 
-    /// Sends the blocks that lie in the extent whole. It begins at `start` of the torrent.
+    /// Sends blocks as long as they lie whole in the extent, which begins at `start` of the
+    /// torrent. They come as the peer has asked for them: the next may lie anywhere.
     fn send_run(&mut self, start: u64, extent: &Extent) -> io::Result<()> {
         let end = start + extent.length;
-        while let Some(block) = self.writer.stored()
-            && start <= block.payload.start
-            && block.payload.end <= end
-            && self.room > 0
-            && *self.way == Way::Direct
-        {
-            let at = extent.offset + (block.payload.start - start);
-            self.send_block(&block, extent, at)?;
+        while self.room > 0 && *self.way == Way::Direct {
+            let Some(block) = self.writer.stored() else { break };
+            let Some(into) = block.payload.start.checked_sub(start) else { break };
+            if block.payload.end > end {
+                break;
+            }
+            self.send_block(&block, extent, extent.offset + into)?;
         }
         Ok(())
     }
@@ -309,5 +312,6 @@ mod system {
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests;

@@ -62,7 +62,11 @@ impl TorrentTask {
     }
 
     fn disconnect(&mut self, peer: PeerKey, why: CloseReason) {
-        if let Some(link) = self.links.remove(&peer) {
+        if let Some(mut link) = self.links.remove(&peer) {
+            // The last words matter: two that have become complete part at once, and only the
+            // last `have` tells the other that a copy has been made. No place for them is
+            // no reason to wait.
+            let _ = link.outbox.post(&mut link.control, link.asked);
             link.outbox.close(why);
         }
     }

@@ -11,7 +11,7 @@ use super::face::Face;
 use super::progress::Progress;
 use super::trouble::Reread;
 use crate::data::Job;
-use crate::data::check::{PieceState, ScanError};
+use crate::data::check::{self, PieceState, ScanError};
 use crate::data::jobs::{CheckPieces, Stored};
 use crate::data::workers::{JobPanicked, Kind};
 use crate::geometry::Geometry;
@@ -29,8 +29,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// Bytes hashed by one job of a check, as far as pieces allow: progress comes this often.
-const CHECK_BYTES: u32 = 8 << 20;
 /// How long to look for the address of a named peer.
 const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Jobs of one check under way for each worker.
@@ -209,6 +207,7 @@ impl TorrentTask {
         let progress = Arc::new(Progress::new(metainfo.clone(), &self.opening.selection));
         // Only ever set here, and metadata comes once.
         let _ = self.face.progress.set(progress.clone());
+        self.face.known_pieces.store(known.count(), Ordering::Relaxed);
         let check = Check::new(known);
         let content = Content { metainfo: metainfo.clone(), geometry, storage, progress, check };
         for link in self.links.values() {
@@ -255,7 +254,7 @@ impl TorrentTask {
         if check.running >= limit {
             return None;
         }
-        let pieces = check.next_run((CHECK_BYTES / geometry.piece_length()).max(1))?;
+        let pieces = check.next_run(check::pieces_per_call(geometry.piece_length()))?;
         check.running += 1;
         let metainfo = metainfo.clone();
         let job = CheckPieces {

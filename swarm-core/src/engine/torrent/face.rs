@@ -39,6 +39,8 @@ pub(crate) struct Face {
     pub(crate) progress: OnceLock<Arc<Progress>>,
     /// Pieces hashed so far while checking.
     pub(crate) checked_pieces: AtomicU32,
+    /// Pieces of those that an earlier run had verified.
+    pub(crate) known_pieces: AtomicU32,
     events: Mutex<Option<broadcast::Sender<Event>>>,
     live: Mutex<Option<Arc<Snapshot>>>,
     sources: Mutex<BTreeMap<String, SourceReport>>,
@@ -88,6 +90,7 @@ impl Face {
             status: watch::Sender::new(status),
             progress: OnceLock::new(),
             checked_pieces: AtomicU32::new(0),
+            known_pieces: AtomicU32::new(0),
             events: Mutex::new(Some(broadcast::Sender::new(EVENTS_KEPT))),
             live: Mutex::default(),
             sources: Mutex::default(),

@@ -11,7 +11,7 @@
 use super::TorrentTask;
 use super::content::Done;
 use crate::session::Error;
-use crate::storage::Kept;
+use crate::storage::{FsStorage, Kept, StorageError};
 use crate::types::{Bitfield, Moment};
 use std::time::Duration;
 
@@ -115,26 +115,16 @@ impl TorrentTask {
 
     /// The last checkpoint of a torrent that ends well. One that does not leaves what a kill
     /// would.
-    pub(super) async fn last_checkpoint(&mut self) {
-        let (Some(content), Some(have)) = (&self.content, self.core.have()) else { return };
-        let storage = content.storage.clone();
-        if self.trouble.is_on() {
-            return storage.abandon();
-        }
-        if !self.keep.has_unclaimed() {
-            return;
-        }
-        let have = have.clone();
-        let write = move || {
-            let kept = storage.checkpoint(&have);
-            if !matches!(kept, Ok(Kept::Yes)) {
-                storage.abandon();
-            }
-            kept
-        };
-        match self.shared.tasks.blocking("checkpoint", write).await {
-            Some(Ok(Kept::Yes)) | None => {}
-            Some(Ok(Kept::No(error)) | Err(error)) => {
+    pub(super) fn last_checkpoint(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (shared, is_well) = (self.shared.clone(), !self.trouble.is_on());
+        let due = self.keep.has_unclaimed() || !is_well;
+        let content = self.content.as_ref().filter(|_| due && self.opening.is_fetch());
+        let last = content.zip(self.core.have());
+        let last = last.map(|(content, have)| (content.storage.clone(), have.clone()));
+        async move {
+            let Some((storage, have)) = last else { return };
+            let write = move || end(&storage, &have, is_well);
+            if let Some(Err(error)) = shared.tasks.blocking("checkpoint", write).await {
                 tracing::warn!(%error, "what is verified is not recorded");
             }
         }
@@ -155,6 +145,21 @@ impl TorrentTask {
             },
             |_| Done::Sealed,
         );
+    }
+}
+
+/// Records what is verified, or lets go of the content as a kill would. Blocks.
+fn end(storage: &FsStorage, have: &Bitfield, is_well: bool) -> Result<(), StorageError> {
+    if !is_well {
+        storage.abandon();
+        return Ok(());
+    }
+    match storage.checkpoint(have) {
+        Ok(Kept::Yes) => Ok(()),
+        Ok(Kept::No(error)) | Err(error) => {
+            storage.abandon();
+            Err(error)
+        }
     }
 }
 

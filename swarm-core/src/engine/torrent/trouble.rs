@@ -262,8 +262,8 @@ fn read_again(
             }
             Ok(_) => {
                 reread.bad += 1;
-                let why = io::Error::other(WRONG);
-                reread.error.get_or_insert(StorageError::new("read", storage.path(), why));
+                let wrong = || StorageError::new("read", storage.path(), io::Error::other(WRONG));
+                reread.error.get_or_insert_with(wrong);
             }
             Err(error) => {
                 reread.error.get_or_insert(error);

@@ -95,11 +95,10 @@ fn source_for(listen: Option<SocketAddr>, tracker: &Url) -> Option<IpAddr> {
     let is_loopback = match tracker.host() {
         Some(Host::Ipv4(ip)) => ip.is_loopback(),
         Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        // The hosts of schemes other than HTTP are left as they were written.
-        Some(Host::Domain(name)) => {
-            name.eq_ignore_ascii_case("localhost")
-                || name.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
-        }
+        // An IPv4 address is a name to the parser, unless the scheme is a web's.
+        Some(Host::Domain(name)) => name
+            .parse::<IpAddr>()
+            .map_or_else(|_| name.eq_ignore_ascii_case("localhost"), |ip| ip.is_loopback()),
         None => false,
     };
     source::source_for(listen, is_loopback)

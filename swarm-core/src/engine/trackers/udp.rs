@@ -59,7 +59,7 @@ pub(super) async fn announce(
 
 /// A socket that takes datagrams of this address only.
 async fn connected(source: Option<IpAddr>, addr: SocketAddr) -> Result<UdpSocket, AnnounceError> {
-    let source = source.unwrap_or(match addr {
+    let source = source.unwrap_or_else(|| match addr {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     });

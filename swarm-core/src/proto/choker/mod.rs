@@ -14,14 +14,23 @@
 //! A peer that loses interest keeps being unchoked as long as nobody needs the slot: when
 //! we get a piece that it lacks, it can ask without another round trip.
 //!
-//! Not here: how much is sent to whom (see the limits), what we fetch (see `picker`).
+//! All this is for strangers. Mates (`wire::mate`) are served whenever they are interested, and
+//! whose requests go first, theirs and the strangers', is decided by `lanes`; what a seed
+//! hands out first by `first_copy`.
+//!
+//! Not here: how much is sent (see the limits), what we fetch (see `picker`).
 
+pub(crate) mod first_copy;
+pub(crate) mod lanes;
 mod leech;
 mod optimistic;
 mod seed;
 #[cfg(test)]
 mod tests;
+mod width;
 
+pub use first_copy::PATIENCE as ASSIGNMENT_PATIENCE;
+pub use lanes::{LANES, STRANGER_TURN};
 pub use leech::{EARN_MIN, OPTIMISTIC_SLOTS_PER};
 pub use optimistic::{NEWCOMER_FOR, NEWCOMER_LOTS, OPTIMISTIC_TURN};
 pub use seed::{SEED_QUOTA_BYTES, SEED_TURN};

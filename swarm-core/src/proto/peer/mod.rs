@@ -120,12 +120,28 @@ pub(crate) struct Upload {
     pub(crate) interested: bool,
     pub(crate) slot: Slot,
     pub(crate) serving: Serving,
+    pub(crate) standing: Standing,
+    /// Payload bytes handed out to it less those it gave us while we fetched.
+    pub(crate) debt: i64,
+    /// It was told to ask only for what we assign.
+    pub(crate) led: bool,
     pub(crate) metadata: MetadataServing,
     pub(crate) meter: Meter,
     /// Pieces it may request while choked.
     pub(crate) allowed: Vec<PieceIndex>,
     /// Blocks served of those while choked.
     pub(crate) allowed_served: u32,
+}
+
+/// By which rules the peer is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It has to win a slot of the choker.
+    Stranger,
+    /// Served when it is interested.
+    Mate,
+    /// A mate that took too much and gave too little: as a stranger.
+    Overdrawn,
 }
 
 /// Whether we serve the peer.
@@ -147,6 +163,10 @@ pub(crate) struct Download {
     pub(crate) allowed: Vec<PieceIndex>,
     /// Pieces it suggests.
     pub(crate) suggested: Vec<PieceIndex>,
+    /// When it leads us: the pieces that are ours to fetch of it.
+    pub(crate) assigned: Option<Vec<PieceIndex>>,
+    /// Since when it has nothing that we want, though we told it otherwise.
+    pub(crate) idle_since: Option<Moment>,
 }
 
 /// When what last happened.
@@ -224,6 +244,9 @@ impl Peer {
                 interested: false,
                 slot: Slot::Choked { since: now },
                 serving: Serving::default(),
+                standing: Standing::Stranger,
+                debt: 0,
+                led: false,
                 metadata: MetadataServing::default(),
                 meter: Meter::new(now),
                 allowed: Vec::new(),
@@ -236,6 +259,8 @@ impl Peer {
                 meter: Meter::new(now),
                 allowed: Vec::new(),
                 suggested: Vec::new(),
+                assigned: None,
+                idle_since: None,
             },
             times: Times { connected: now, heard: now, spoke: now, useful: now },
             floods: Floods::new(now),
@@ -251,6 +276,11 @@ impl Peer {
             Holdings::Known(have) => Some(have),
             Holdings::Early(_) => None,
         }
+    }
+
+    /// Whether it is served whenever it wants to be.
+    pub(crate) fn is_mate(&self) -> bool {
+        self.upload.standing == Standing::Mate
     }
 
     pub(crate) fn is_unchoked(&self) -> bool {

@@ -36,11 +36,16 @@ impl Serving {
         true
     }
 
-    /// Takes the next request while the window has room for it.
-    pub(crate) fn next(&mut self, rate: u64, share: u64) -> Option<Span> {
+    /// Takes the next request while the window has room for it and it is the peer's `turn`.
+    pub(crate) fn next(
+        &mut self,
+        rate: u64,
+        share: u64,
+        turn: impl FnOnce(Span) -> bool,
+    ) -> Option<Span> {
         let window = (rate / 2).clamp(WINDOW_MIN, WINDOW_MAX).min(share);
         let span = *self.queue.front()?;
-        if self.sending > 0 && self.sending + u64::from(span.length) > window {
+        if self.sending > 0 && self.sending + u64::from(span.length) > window || !turn(span) {
             return None;
         }
         self.queue.pop_front();
@@ -101,13 +106,13 @@ mod tests {
             serving.push(span(index));
         }
         let mut out = Vec::new();
-        while let Some(next) = serving.next(0, u64::MAX) {
+        while let Some(next) = serving.next(0, u64::MAX, |_| true) {
             out.push(next);
         }
         assert_eq!(out.len(), 16, "256 KiB at the least");
         serving.done(out[0]);
-        assert!(serving.next(0, u64::MAX).is_some());
-        assert!(serving.next(0, u64::MAX).is_none());
+        assert!(serving.next(0, u64::MAX, |_| true).is_some());
+        assert!(serving.next(0, u64::MAX, |_| true).is_none());
     }
 
     #[test]
@@ -115,8 +120,8 @@ mod tests {
         let mut serving = Serving::default();
         serving.push(span(0));
         serving.push(span(1));
-        assert!(serving.next(0, 1).is_some());
-        assert!(serving.next(0, 1).is_none());
+        assert!(serving.next(0, 1, |_| true).is_some());
+        assert!(serving.next(0, 1, |_| true).is_none());
     }
 
     #[test]
@@ -126,6 +131,6 @@ mod tests {
         serving.push(span(1));
         assert!(serving.cancel(span(0)));
         assert!(!serving.cancel(span(0)));
-        assert_eq!(serving.next(0, u64::MAX), Some(span(1)));
+        assert_eq!(serving.next(0, u64::MAX, |_| true), Some(span(1)));
     }
 }

@@ -20,9 +20,14 @@ fn peers(addrs: impl IntoIterator<Item = SocketAddr>) -> Vec<PexPeer> {
     peers
 }
 
+fn far(n: u16) -> SocketAddr {
+    let [high, low] = n.to_be_bytes();
+    SocketAddr::from(([90, high, low, 1], 6881))
+}
+
 /// Public addresses, each in a network of its own.
 fn public(count: u16) -> Vec<PexPeer> {
-    peers((0..count).map(|n| SocketAddr::from(([90, (n >> 8) as u8, n as u8, 1], 6881))))
+    peers((0..count).map(far))
 }
 
 fn adding(added: Vec<PexPeer>) -> PexMessage {
@@ -153,9 +158,7 @@ proptest! {
         let (mut now, mut last) = (START, None);
         for (present, pause) in steps {
             now += secs(pause);
-            let current = peers(present.iter().map(|n| {
-                SocketAddr::from(([90, 0, *n as u8, 1], 6881))
-            }));
+            let current = peers(present.iter().copied().map(far));
             let Some(news) = exchange.news(now, listener(), &current) else { continue };
             if let Some(last) = last.replace(now) {
                 prop_assert!(now.since(last) >= SEND_GAP);

@@ -2,6 +2,7 @@
 //! everything and is far too slow for real use.
 
 use super::super::peer::Holdings;
+use super::super::picker::{OPEN_MIN, WINDOW_MIN};
 use super::Torrent;
 use std::collections::BTreeSet;
 
@@ -40,8 +41,10 @@ impl Torrent {
                 return Err(format!("outstanding-sound: {} requests in flight", asked.len()));
             }
         }
-        let two = 2 * u64::from(content.geometry.piece_length());
-        if content.picker.open_bytes() > self.params.config.receive_budget.max(two) {
+        // Pieces written through count by block, and may have a window whatever the budget.
+        let pieces = OPEN_MIN as u64 * u64::from(content.geometry.piece_length());
+        let least = pieces.max(WINDOW_MIN);
+        if content.picker.open_bytes() > self.params.config.receive_budget.max(least) {
             return Err(format!("budget: {} bytes open", content.picker.open_bytes()));
         }
         Ok(())

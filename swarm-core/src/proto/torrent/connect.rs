@@ -140,9 +140,6 @@ impl Torrent {
             let payload = self.extended_handshake(key);
             self.send(now, key, Message::Extended { id: HANDSHAKE_ID, payload });
         }
-        if reserved.fast {
-            self.grant_allowed_fast(now, key);
-        }
     }
 
     /// The metadata came after the first greeting: now others can have it from us.
@@ -155,9 +152,6 @@ impl Torrent {
         let pieces: Vec<_> = have.into_iter().flat_map(|have| have.iter()).collect();
         for piece in pieces {
             self.send(now, key, Message::Have(piece));
-        }
-        if reserved.fast {
-            self.grant_allowed_fast(now, key);
         }
     }
 
@@ -173,8 +167,17 @@ impl Torrent {
         }
     }
 
-    fn grant_allowed_fast(&mut self, now: Moment, key: PeerKey) {
+    /// To a peer that wants something of us and has to wait for its turn. Not to everybody at
+    /// once: all peers of one network are granted the same pieces, and a crowd that is served
+    /// anyway would fetch those of the seed many times over.
+    pub(super) fn grant_allowed_fast(&mut self, now: Moment, key: PeerKey) {
         let (Some(content), Some(peer)) = (&self.content, self.peers.get_mut(&key)) else { return };
+        if !peer.wire.reserved.fast || peer.is_unchoked() || !peer.upload.interested {
+            return;
+        }
+        if !peer.upload.allowed.is_empty() {
+            return;
+        }
         let set =
             allowed_fast::allowed_fast(peer.addr.ip(), self.params.info_hash, &content.geometry);
         let have = content.picker.have();
@@ -200,6 +203,7 @@ impl Torrent {
 
     fn let_go(&mut self, now: Moment, key: PeerKey, why: CloseReason) {
         let Some(peer) = self.peers.remove(&key) else { return };
+        self.lanes.forget(key);
         self.count_neighbours(now);
         if let Some(content) = &mut self.content {
             content.picker.peer_gone(key);
@@ -220,6 +224,8 @@ impl Torrent {
         self.emit(Event::PeerDisconnected { addr: peer.addr, why });
         if self.is_active() && why != CloseReason::Stopping {
             self.rechoke(now);
+            self.bury(now, key);
+            self.fill_lanes(now);
             self.pump_starved(now);
             self.refill_all(now);
         }

@@ -3,7 +3,7 @@
 use super::super::event::Event;
 use super::super::input::{CloseReason, Verification};
 use super::super::output::Output;
-use super::super::peer::{self, Greeting, Holdings, Peer};
+use super::super::peer::{self, Greeting, Holdings, Peer, Standing};
 use super::super::picker::{Pick, Received, Restriction, Speed};
 use super::super::{Disposition, PeerKey};
 use super::blame::Giver;
@@ -15,6 +15,8 @@ use std::time::Duration;
 
 /// A peer that delivers a piece within this time is given pieces of its own.
 const FAST_PIECE: Duration = Duration::from_secs(10);
+/// For so long we stay interested in a stranger that has nothing for us at the moment.
+const INTEREST_HELD: Duration = Duration::from_secs(5);
 
 impl Torrent {
     /// Tells the peer whether we want anything of it, when that changed.
@@ -25,8 +27,19 @@ impl Torrent {
             return;
         }
         let wants = self.phase == Phase::Downloading && content.picker.is_interesting(have);
-        if wants != peer.download.interested {
-            peer.download.interested = wants;
+        let fetching = self.phase == Phase::Downloading && !content.picker.is_complete();
+        let download = &mut peer.download;
+        if wants {
+            download.idle_since = None;
+        } else if download.interested && fetching {
+            // It may soon have something: who takes its interest back loses its place.
+            let since = *download.idle_since.get_or_insert(now);
+            if peer.upload.standing == Standing::Mate || now - since < INTEREST_HELD {
+                return;
+            }
+        }
+        if wants != download.interested {
+            download.interested = wants;
             let message = if wants { Message::Interested } else { Message::NotInterested };
             self.send(now, key, message);
         }
@@ -59,7 +72,13 @@ impl Torrent {
         if self.phase != Phase::Downloading || !download.interested {
             return;
         }
-        let room = download.pipeline.room();
+        let mut room = download.pipeline.room();
+        if peer.upload.standing == Standing::Mate && download.assigned.is_none() {
+            let piece = content.geometry.blocks_per_piece().min(64) as usize;
+            let ahead = download.meter.rate(now) / 2 / u64::from(crate::types::BLOCK_SIZE);
+            let cap = piece.max(usize::try_from(ahead).unwrap_or(usize::MAX)).max(4);
+            room = room.min(cap.saturating_sub(download.pipeline.owed()));
+        }
         let Holdings::Known(have) = &peer.have else { return };
         if room == 0 || (download.choked && download.allowed.is_empty()) {
             return;
@@ -78,7 +97,10 @@ impl Torrent {
             have,
             room,
             speed,
-            allowed: download.choked.then_some(&download.allowed[..]),
+            allowed: match &download.assigned {
+                _ if download.choked => Some(&download.allowed[..]),
+                assigned => assigned.as_deref(),
+            },
             suggested: &download.suggested,
         };
         content.picker.pick(pick, &mut self.picks);
@@ -121,6 +143,9 @@ impl Torrent {
             self.refill(now, key);
             return Disposition::Drop;
         };
+        if self.phase == Phase::Downloading {
+            peer.upload.debt = peer.upload.debt.saturating_sub(i64::from(span.length));
+        }
         let through = content.picker.is_through(block.piece);
         let giver = Giver { key, addr: peer.addr, id: peer.id };
         if content.givers.insert(key, giver).is_none() && content.givers.len() > GIVERS_MAX {
@@ -267,6 +292,7 @@ impl Torrent {
         self.review_all(now);
         self.drop_redundant(now);
         self.rechoke(now);
+        self.begin_fleet(now);
     }
 
     /// Two seeds have nothing to say to each other.

@@ -15,8 +15,8 @@ use crate::wire::ut_metadata::{METADATA_PIECE_LEN, MetadataMessage, metadata_pie
 use bytes::Bytes;
 
 /// The extensions we speak, beside `ut_pex`.
-const SPOKEN: [Extension; 3] =
-    [Extension::UtMetadata, Extension::LtDonthave, Extension::UploadOnly];
+const SPOKEN: [Extension; 4] =
+    [Extension::UtMetadata, Extension::LtDonthave, Extension::UploadOnly, Extension::Mate];
 
 impl Torrent {
     /// What we say of ourselves to this peer.
@@ -56,6 +56,7 @@ impl Torrent {
                     self.drop_redundant(now);
                 }
             }
+            Some(Extension::Mate) => self.on_mate_message(now, key, payload),
             Some(Extension::UtPex) => self.on_pex(now, key, payload),
             None => {}
         }
@@ -80,6 +81,7 @@ impl Torrent {
         if self.phase == Phase::Metadata {
             self.ask_metadata(now, key);
         }
+        self.review_standing(now, key);
         self.drop_redundant(now);
     }
 

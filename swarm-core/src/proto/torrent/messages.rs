@@ -1,6 +1,7 @@
 //! What a peer said: one method a message, bounds first.
 
 use super::super::PeerKey;
+use super::super::event::Event;
 use super::super::input::CloseReason;
 use super::super::peer::{self, EARLY_HAVES_MAX, EarlySet, HINTS_MAX, Holdings, Peer};
 use super::super::picker::PeerHave;
@@ -54,7 +55,12 @@ impl Torrent {
                 Some(known) => {
                     content.picker.peer_left(have);
                     content.picker.peer_has(&known);
-                    *have = known;
+                    let before = std::mem::replace(have, known);
+                    let completed = again && have.is_all() && !before.is_all();
+                    let (addr, id) = (peer.addr, peer.id);
+                    if completed {
+                        self.emit(Event::PeerCompleted { addr, id });
+                    }
                     self.review_interest(now, key);
                     self.drop_redundant(now);
                 }
@@ -81,13 +87,19 @@ impl Torrent {
                     return;
                 }
                 content.picker.peer_gained(piece);
+                if let Some(first) = &mut self.first {
+                    first.gained(key, piece);
+                }
                 let is_all = have.is_all();
+                let (addr, id) = (peer.addr, peer.id);
                 if content.picker.is_missing(piece) {
                     self.review_interest(now, key);
                 }
                 if is_all {
+                    self.emit(Event::PeerCompleted { addr, id });
                     self.drop_redundant(now);
                 }
+                self.lead(now);
             }
             _ => self.disconnect(now, key, CloseReason::Misbehaved),
         }

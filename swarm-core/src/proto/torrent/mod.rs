@@ -2,8 +2,9 @@
 //!
 //! The leaf machines decide (which block, whom to serve, whom to dial); this module applies
 //! what they say and turns it into [`Output`]s. Its files follow the decisions: `connect`
-//! (who may be a peer), `graph` (how many), `messages` (what a peer said), `download`, `upload`, `magnet`
-//! (metadata from peers), `pex` (addresses from peers), `tick` (what time alone brings), `stats`.
+//! (who may be a peer), `graph` (how many), `messages` (what a peer said), `download`, `upload`,
+//! `fleet` (what is different between mates), `magnet` (metadata from peers), `pex` (addresses from
+//! peers), `tick` (what time alone brings), `stats`.
 //!
 //! Not here: payload, sockets, files. A block is a reference until the driver verifies it.
 
@@ -12,6 +13,7 @@ mod audit;
 mod blame;
 mod connect;
 mod download;
+mod fleet;
 mod graph;
 mod magnet;
 mod messages;
@@ -25,11 +27,14 @@ pub use stats::{PeerSnapshot, Snapshot};
 
 use super::candidates::{AddressPolicy, Candidates};
 use super::choker::Choker;
+use super::choker::first_copy::FirstCopy;
+use super::choker::lanes::Lanes;
 use super::event::{Event, Phase};
 use super::input::{CloseReason, Input};
 use super::neighbours::{Doorman, Neighbours};
 use super::output::Output;
 use super::peer::Peer;
+use super::peer::meter::Meter;
 use super::picker::Picker;
 use super::{Disposition, PeerKey};
 use crate::geometry::Geometry;
@@ -107,6 +112,11 @@ pub struct Torrent {
     neighbours: Neighbours,
     doorman: Doorman,
     choker: Choker,
+    lanes: Lanes,
+    /// What we send, over all peers.
+    uplink: Meter,
+    /// While we seed.
+    first: Option<FirstCopy>,
     blame: Blame,
     /// Ids of peers proven to lie, where the address cannot tell them apart.
     barred: BTreeSet<PeerId>,
@@ -160,6 +170,9 @@ impl Torrent {
             neighbours: Neighbours::default(),
             doorman: Doorman::default(),
             choker: Choker::new(seed ^ 2, params.config.upload_slots),
+            lanes: Lanes::new(),
+            uplink: Meter::new(now),
+            first: None,
             blame: Blame::default(),
             barred: BTreeSet::new(),
             totals: Totals::default(),
@@ -329,6 +342,7 @@ impl Torrent {
             self.greet(now, key);
             self.review_interest(now, key);
         }
+        self.begin_fleet(now);
         self.next_tick = now;
         self.dial(now);
     }

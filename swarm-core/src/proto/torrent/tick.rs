@@ -35,6 +35,7 @@ impl Torrent {
         if now >= self.choker.deadline() && !self.peers.is_empty() {
             self.rechoke(now);
         }
+        self.tick_fleet(now);
         if self.phase == Phase::Metadata {
             self.seek_metadata(now);
         }

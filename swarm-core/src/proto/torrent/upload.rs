@@ -1,6 +1,7 @@
 //! Giving blocks: whom we serve, what they asked for, in what order it leaves.
 
 use super::super::PeerKey;
+use super::super::choker::lanes::{Claim, Kin};
 use super::super::choker::{self, Mode};
 use super::super::input::CloseReason;
 use super::super::output::Output;
@@ -17,9 +18,17 @@ const ALLOWED_REPEATS: u32 = 3;
 impl Torrent {
     pub(super) fn on_interest(&mut self, now: Moment, key: PeerKey, interested: bool) {
         let Some(peer) = self.peers.get_mut(&key) else { return };
-        if std::mem::replace(&mut peer.upload.interested, interested) != interested {
-            self.rechoke(now);
+        if std::mem::replace(&mut peer.upload.interested, interested) == interested {
+            return;
         }
+        if peer.is_mate() {
+            self.lead(now);
+            self.welcome(now, key);
+            return;
+        }
+        self.rechoke(now);
+        self.grant_allowed_fast(now, key);
+        self.hint(now, key);
     }
 
     /// Asks the choker whom to serve, and does so.
@@ -32,7 +41,7 @@ impl Torrent {
         let peers: Vec<choker::Candidate> = self
             .peers
             .values()
-            .filter(|peer| peer.greeting != Greeting::Due)
+            .filter(|peer| peer.greeting != Greeting::Due && !peer.is_mate())
             .map(|peer| contender(now, peer))
             .collect();
         let round = self.choker.round(now, mode, &peers);
@@ -44,7 +53,7 @@ impl Torrent {
         }
     }
 
-    fn unchoke(&mut self, now: Moment, key: PeerKey) {
+    pub(super) fn unchoke(&mut self, now: Moment, key: PeerKey) {
         let Some(peer) = self.peers.get_mut(&key) else { return };
         peer.upload.slot = Slot::Unchoked { total_before: peer.upload.meter.total() };
         peer.upload.allowed_served = 0;
@@ -62,12 +71,16 @@ impl Torrent {
         for span in dropped.into_iter().filter(|_| fast) {
             self.send(now, key, Message::Reject(span));
         }
+        self.pass_on(now, key);
     }
 
     pub(super) fn on_request(&mut self, now: Moment, key: PeerKey, span: Span) {
         let (Some(content), Some(peer)) = (&self.content, self.peers.get_mut(&key)) else { return };
         match judge(now, content, peer, span) {
-            Verdict::Serve => self.pump(now, key),
+            Verdict::Serve => {
+                self.on_demand(key, span.piece);
+                self.serve(now, key);
+            }
             Verdict::Early => self.reject(now, key, span),
             Verdict::Invalid => {
                 peer.upload.serving.invalid += 1;
@@ -90,24 +103,66 @@ impl Torrent {
         let Some(peer) = self.peers.get_mut(&key) else { return };
         if peer.upload.serving.cancel(span) {
             self.reject(now, key, span);
+            self.pass_on(now, key);
         }
     }
 
-    /// Hands the driver what the peer's window and the send budget have room for.
+    /// The peer has requests: serves them, now or when it is its turn.
+    fn serve(&mut self, now: Moment, key: PeerKey) {
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        if self.phase == Phase::Seeding && !self.lanes.knows(key) {
+            peer.upload.debt = peer.upload.debt.max(self.lanes.floor());
+        }
+        if self.lanes.ask(key) {
+            self.pump(now, key);
+        }
+    }
+
+    /// Hands the driver what the peer's turn, its window and the send budget have room for.
     fn pump(&mut self, now: Moment, key: PeerKey) {
         let served = self.peers.values().filter(|peer| peer.is_unchoked()).count().max(1);
         let budget = self.params.config.send_budget;
         let fair = (budget / u64::try_from(served).unwrap_or(u64::MAX)).max(SHARE_MIN);
         let Some(peer) = self.peers.get_mut(&key) else { return };
         let rate = peer.upload.meter.rate(now);
+        let lanes = &mut self.lanes;
         while self.sending < budget {
-            let Some(span) = peer.upload.serving.next(rate, fair) else { return };
+            let turn = |span| lanes.take(key, span);
+            let Some(span) = peer.upload.serving.next(rate, fair, turn) else { return };
             self.sending += u64::from(span.length);
+            peer.upload.debt = peer.upload.debt.saturating_add(i64::from(span.length));
             peer.times.spoke = now;
             self.outbox.push_back(Output::Serve { peer: key, span });
         }
         if peer.upload.serving.is_waiting() && !self.starved.contains(&key) {
             self.starved.push_back(key);
+        }
+    }
+
+    /// Ends the peer's turn if it is over, and gives free lanes to those who wait.
+    fn pass_on(&mut self, now: Moment, key: PeerKey) {
+        if let Some(peer) = self.peers.get(&key)
+            && self.lanes.holds(key)
+            && peer.upload.serving.sending() <= self.lanes.overlap()
+        {
+            let waits = peer.upload.serving.is_waiting();
+            if !waits && peer.upload.serving.sending() == 0 || waits && self.lanes.is_contested() {
+                self.lanes.end(key, waits);
+            }
+        }
+        self.fill_lanes(now);
+    }
+
+    pub(super) fn fill_lanes(&mut self, now: Moment) {
+        while self.lanes.has_room() {
+            let peers = &self.peers;
+            let next = self.lanes.next(|key| {
+                let peer = peers.get(&key).filter(|peer| peer.upload.serving.is_waiting())?;
+                let kind = if peer.is_mate() { Kin::Mate } else { Kin::Stranger };
+                Some(Claim { kind, debt: peer.upload.debt })
+            });
+            let Some(key) = next else { return };
+            self.pump(now, key);
         }
     }
 
@@ -130,8 +185,12 @@ impl Torrent {
         peer.times.spoke = now;
         self.sending = self.sending.saturating_sub(u64::from(span.length));
         self.totals.uploaded += u64::from(span.length);
+        self.uplink.add(now, u64::from(span.length));
         self.pump_starved(now);
-        self.pump(now, key);
+        if self.lanes.holds(key) {
+            self.pump(now, key);
+        }
+        self.pass_on(now, key);
     }
 
     pub(super) fn on_serve_failed(&mut self, now: Moment, key: PeerKey, span: Span) {
@@ -146,6 +205,7 @@ impl Torrent {
             self.disconnect(now, key, CloseReason::Stopping);
         }
         self.pump_starved(now);
+        self.pass_on(now, key);
     }
 }
 

@@ -23,7 +23,7 @@
 //! So after a clean end nothing is hashed, and after a kill what was written since the last
 //! claim, and everything in files that somebody else touched since. Before anything is written
 //! the record is renewed, with what this run found to be good: a claim that was once not
-//! believed is not there to be believed later.
+//! believed is not there to be believed later, and what was is still believed after a kill.
 //!
 //! What is not seen: a change by somebody else in the same tick of the clock that stamps files
 //! (10 ms at most) as our last write before a kill; one under our hands while we fetch into
@@ -47,6 +47,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 use std::ops::Range;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::{MutexGuard, PoisonError};
 
@@ -81,7 +82,12 @@ impl FsStorage {
     /// [`Self::recall`]. A folder that cannot be used is as good as none.
     #[must_use]
     pub fn remember_in(self, folder: &Path) -> Self {
-        match Shelf::open(folder, &self.table.subject().torrent, &self.path()) {
+        let shelf = std::path::absolute(self.path()).and_then(|path| {
+            let torrent = self.table.subject().torrent;
+            let keys = [torrent.as_bytes().as_slice(), path.as_os_str().as_bytes()];
+            Shelf::open(&folder.join("verified"), &keys)
+        });
+        match shelf {
             Ok(shelf) => self.journal().shelf = Some(shelf),
             Err(error) => {
                 tracing::debug!(folder = %folder.display(), %error, "state folder not used");
@@ -107,11 +113,13 @@ impl FsStorage {
         known
     }
 
-    /// Whether a record was found, believed or not: then [`Self::checkpoint`] has to replace
-    /// it before anything is written.
+    /// Whether a record was found beside the content, believed or not. [`Self::checkpoint`]
+    /// has to renew it before anything is written: it was made under another run's lock, which
+    /// says nothing about what this run will write.
     #[must_use]
     pub fn has_record(&self) -> bool {
-        self.journal().generation > 0
+        matches!(self.purpose, Purpose::Fetch { .. })
+            && self.root.stamp(self.table.record()).is_ok_and(|found| found.is_some())
     }
 
     /// Forces to the disk what was written, then records that `have` is verified: pieces
@@ -292,7 +300,9 @@ impl FsStorage {
             }
             Purpose::Seed => None,
         };
-        let shelved = || self.journal().shelf.as_ref().and_then(|shelf| shelf.load().transpose());
+        let shelved = || {
+            self.journal().shelf.as_ref().and_then(|shelf| shelf.load(RECORD_BYTES_MAX).transpose())
+        };
         let bytes = match beside.or_else(shelved)? {
             Ok(bytes) => bytes,
             Err(error) => {

@@ -57,6 +57,7 @@ mod residency;
 mod settle;
 mod shelf;
 mod space;
+mod sums;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -64,7 +65,9 @@ mod unverified;
 
 pub use journal::{Kept, Sight};
 pub use open::OpenError;
+pub(crate) use record::Stamp;
 pub use space::available_bytes;
+pub(crate) use sums::Sums;
 pub(crate) use table::Blueprint;
 
 use super::crash::{self, Point};

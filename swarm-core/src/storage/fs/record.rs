@@ -34,7 +34,7 @@ const SUM_LEN: usize = 32;
 /// `changed` is the inode's own time, which a program that sets the time of modification back
 /// does not reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stamp {
+pub(crate) struct Stamp {
     pub(super) device: u64,
     pub(super) inode: u64,
     pub(super) length: u64,
@@ -81,7 +81,7 @@ pub(super) enum RecordError {
 }
 
 impl Stamp {
-    pub(super) fn of(meta: &Metadata) -> Self {
+    pub(crate) fn of(meta: &Metadata) -> Self {
         Self {
             device: meta.dev(),
             inode: meta.ino(),
@@ -124,12 +124,7 @@ impl Record {
         out.extend_from_slice(&files.to_le_bytes());
         for (key, stamp) in &self.files {
             out.extend_from_slice(&key.to_le_bytes());
-            for number in [stamp.device, stamp.inode, stamp.length] {
-                out.extend_from_slice(&number.to_le_bytes());
-            }
-            for time in [stamp.modified, stamp.changed] {
-                out.extend_from_slice(&time.to_le_bytes());
-            }
+            put_stamp(&mut out, stamp);
         }
         let sum = Sha256::digest(&out);
         out.extend_from_slice(&sum);
@@ -172,8 +167,18 @@ impl Record {
     }
 }
 
+/// Appends a stamp.
+pub(super) fn put_stamp(out: &mut Vec<u8>, stamp: &Stamp) {
+    for number in [stamp.device, stamp.inode, stamp.length] {
+        out.extend_from_slice(&number.to_le_bytes());
+    }
+    for time in [stamp.modified, stamp.changed] {
+        out.extend_from_slice(&time.to_le_bytes());
+    }
+}
+
 /// What is left to read.
-struct Cursor<'a>(&'a [u8]);
+pub(super) struct Cursor<'a>(pub(super) &'a [u8]);
 
 impl<'a> Cursor<'a> {
     fn bytes(&mut self, length: usize) -> Result<&'a [u8], RecordError> {
@@ -182,11 +187,11 @@ impl<'a> Cursor<'a> {
         Ok(head)
     }
 
-    fn take<const N: usize>(&mut self) -> Result<[u8; N], RecordError> {
+    pub(super) fn take<const N: usize>(&mut self) -> Result<[u8; N], RecordError> {
         self.bytes(N)?.try_into().map_err(|_| RecordError::Truncated)
     }
 
-    fn u32(&mut self) -> Result<u32, RecordError> {
+    pub(super) fn u32(&mut self) -> Result<u32, RecordError> {
         self.take().map(u32::from_le_bytes)
     }
 
@@ -194,7 +199,7 @@ impl<'a> Cursor<'a> {
         self.take().map(u64::from_le_bytes)
     }
 
-    fn stamp(&mut self) -> Result<Stamp, RecordError> {
+    pub(super) fn stamp(&mut self) -> Result<Stamp, RecordError> {
         Ok(Stamp {
             device: self.u64()?,
             inode: self.u64()?,

@@ -1,18 +1,16 @@
-//! Records of finished and served content, in a folder of the user's own.
+//! What is known of content that is not being fetched, in a folder of the user's own.
 //!
-//! One file for each content, named by a digest of the torrent and of the content's path: the
-//! same torrent in two places is two contents. Bounded: when it is full the records written
+//! One file for each, named by a digest of what it is about: for a record the torrent and the
+//! content's path, so that the same torrent in two places is two contents. Bounded: when it is full the records written
 //! longest ago go. Losing one costs one check.
 //!
 //! Not here: what is in a record (`record`), whether it is believed (`journal`).
 
 use super::beneath::Root;
-use super::record::{RECORD_BYTES_MAX, Stamp};
-use crate::types::InfoHash;
+use super::record::Stamp;
 use data_encoding::HEXLOWER;
 use sha2::{Digest as _, Sha256};
 use std::io;
-use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
@@ -30,25 +28,30 @@ pub(super) struct Shelf {
 }
 
 impl Shelf {
-    pub(super) fn open(folder: &Path, torrent: &InfoHash, content: &Path) -> io::Result<Self> {
-        let folder = folder.join("verified");
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
-        let content = std::path::absolute(content)?;
+    /// The place in `folder` for what is known by these keys together.
+    pub(super) fn open(folder: &Path, keys: &[&[u8]]) -> io::Result<Self> {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         let mut digest = Sha256::new();
-        digest.update(torrent.as_bytes());
-        digest.update(content.as_os_str().as_bytes());
+        for key in keys {
+            digest.update((key.len() as u64).to_le_bytes());
+            digest.update(key);
+        }
         let digest = digest.finalize();
         let name = HEXLOWER.encode(digest.get(..20).unwrap_or_default());
         // Two processes may write at once: each has a spare name of its own.
         let spare = format!("{name}.new-{}", std::process::id());
-        Ok(Self { root: Root::open(&folder)?, name: name.into(), spare: spare.into() })
+        Ok(Self { root: Root::open(folder)?, name: name.into(), spare: spare.into() })
     }
 
-    pub(super) fn load(&self) -> io::Result<Option<Vec<u8>>> {
-        self.root.read_private(&self.name, RECORD_BYTES_MAX)
+    pub(super) fn load(&self, longest: u64) -> io::Result<Option<Vec<u8>>> {
+        self.root.read_private(&self.name, longest)
     }
 
+    /// Puts `bytes` there. On a shelf this small they may not fit: then nothing is kept.
     pub(super) fn store(&self, bytes: &[u8]) -> io::Result<()> {
+        if bytes.len() as u64 > RECORDS_BYTES_MAX {
+            return self.clear();
+        }
         self.make_room(bytes.len() as u64)?;
         let written = self.root.replace_private(&self.name, &self.spare, bytes);
         if written.is_err() {
@@ -88,7 +91,7 @@ mod tests {
     use super::*;
 
     fn shelf(folder: &Path, content: &str) -> Shelf {
-        Shelf::open(folder, &InfoHash::new([1; 20]), Path::new(content)).unwrap()
+        Shelf::open(&folder.join("verified"), &[content.as_bytes()]).unwrap()
     }
 
     #[test]
@@ -96,15 +99,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (one, two) = (shelf(folder.path(), "/a"), shelf(folder.path(), "/b"));
         one.store(b"one").unwrap();
-        assert_eq!(two.load().unwrap(), None);
+        assert_eq!(two.load(RECORDS_BYTES_MAX).unwrap(), None);
         two.store(b"two").unwrap();
-        assert_eq!(one.load().unwrap().unwrap(), b"one");
+        assert_eq!(one.load(RECORDS_BYTES_MAX).unwrap().unwrap(), b"one");
         one.store(b"again").unwrap();
-        assert_eq!(shelf(folder.path(), "/a").load().unwrap().unwrap(), b"again");
+        assert_eq!(shelf(folder.path(), "/a").load(RECORDS_BYTES_MAX).unwrap().unwrap(), b"again");
         one.clear().unwrap();
         one.clear().unwrap();
-        assert_eq!(one.load().unwrap(), None);
-        assert_eq!(two.load().unwrap().unwrap(), b"two");
+        assert_eq!(one.load(RECORDS_BYTES_MAX).unwrap(), None);
+        assert_eq!(two.load(RECORDS_BYTES_MAX).unwrap().unwrap(), b"two");
     }
 
     #[test]
@@ -113,12 +116,16 @@ mod tests {
         let verified = folder.path().join("verified");
         let first = shelf(folder.path(), "/first");
         first.store(b"1").unwrap();
+        // Long ago, whatever the clock of this filesystem counts in.
+        let file = std::fs::File::open(verified.join(&first.name)).unwrap();
+        let long_ago = std::time::SystemTime::UNIX_EPOCH;
+        file.set_times(std::fs::FileTimes::new().set_modified(long_ago)).unwrap();
         for n in 0..RECORDS_MAX {
             std::fs::write(verified.join(n.to_string()), "x").unwrap();
         }
         shelf(folder.path(), "/last").store(b"2").unwrap();
         assert_eq!(std::fs::read_dir(&verified).unwrap().count(), RECORDS_MAX);
-        assert_eq!(first.load().unwrap(), None, "the oldest is gone");
+        assert_eq!(first.load(RECORDS_BYTES_MAX).unwrap(), None, "the oldest is gone");
     }
 
     #[test]
@@ -132,7 +139,9 @@ mod tests {
         assert!(long.exists());
         two.store(&half).unwrap();
         assert!(!long.exists());
-        assert_eq!(one.load().unwrap().unwrap(), b"1");
+        two.store(&vec![0; half.len() * 2]).unwrap();
+        assert_eq!(two.load(RECORDS_BYTES_MAX).unwrap(), None, "longer than the whole shelf");
+        assert_eq!(one.load(RECORDS_BYTES_MAX).unwrap().unwrap(), b"1");
     }
 
     #[test]
@@ -144,9 +153,9 @@ mod tests {
         let path = folder.path().join("verified").join(&shelf.name);
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o620)).unwrap();
-        assert_eq!(shelf.load().unwrap(), None);
+        assert_eq!(shelf.load(RECORDS_BYTES_MAX).unwrap(), None);
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
         std::fs::hard_link(&path, folder.path().join("other")).unwrap();
-        assert_eq!(shelf.load().unwrap(), None);
+        assert_eq!(shelf.load(RECORDS_BYTES_MAX).unwrap(), None);
     }
 }

@@ -135,7 +135,7 @@ fn the_small_messages_are_exact() {
 }
 
 fn any_handshake() -> impl Strategy<Value = ExtendedHandshake> {
-    let ids = any::<[Option<u8>; 4]>().prop_map(|ids| ExtensionIds { ids });
+    let ids = any::<[Option<u8>; Extension::ALL.len()]>().prop_map(|ids| ExtensionIds { ids });
     let ip = prop::option::of(any::<IpAddr>());
     let size = prop::option::of(1..=METADATA_MAX);
     let reqq = prop::option::of(1..=REQQ_MAX);

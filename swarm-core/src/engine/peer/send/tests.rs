@@ -91,13 +91,17 @@ fn spans(blocks: u64) -> Vec<Span> {
 }
 
 fn due(blocks: u64) -> Vec<u8> {
-    let mut due = BytesMut::new();
-    let content = content(blocks);
-    for (span, bytes) in spans(blocks).into_iter().zip(content.chunks(BLOCK as usize)) {
-        Message::Piece(span).encode(&mut due);
-        due.extend_from_slice(bytes);
+    frames(&content(blocks), &spans(blocks))
+}
+
+fn frames(content: &[u8], spans: &[Span]) -> Vec<u8> {
+    let mut frames = BytesMut::new();
+    for span in spans {
+        Message::Piece(*span).encode(&mut frames);
+        let at = (span.piece.get() * BLOCK_SIZE + span.begin) as usize;
+        frames.extend_from_slice(&content[at..at + span.length as usize]);
     }
-    due.to_vec()
+    frames.to_vec()
 }
 
 /// A connection whose socket takes little at a time, with `blocks` blocks of one piece each.
@@ -154,7 +158,6 @@ impl World {
             }
         }
         came.truncate(at);
-        eprintln!("{at} of {count}, {:?}", self.closed);
         (came, sent)
     }
 
@@ -232,6 +235,21 @@ async fn the_same_bytes_come_from_files_from_workers_and_from_both() {
         assert_eq!(sent, spans(BLOCKS));
         assert_eq!(world.pool.in_use(), 0);
     }
+}
+
+#[tokio::test]
+async fn blocks_go_in_the_order_of_the_requests_wherever_they_lie() {
+    const BLOCKS: u64 = 40;
+    let at = |piece, begin, length| Span { piece: PieceIndex::new(piece), begin, length };
+    let mut asked = vec![at(5, 0, 16_384), at(3, 0, 16_384), at(3, 0, 16_384)];
+    asked.extend((0..40).rev().map(|piece| at(piece, 0, 16_384)));
+    // Neighbours, then one inside of what was just looked at, then one before it.
+    asked.extend([at(7, 0, 16_384), at(8, 0, 16_384), at(7, 100, 1), at(8, 16_383, 1)]);
+    asked.extend((0..40).map(|step| at(step * 17 % 40, step * 100, 1 + step * 300)));
+    let mut world = world(BLOCKS, None, all).await;
+    world.outbox.post_blocks(&asked);
+    let due = frames(&content(BLOCKS), &asked);
+    assert!(world.receive(due.len()).await.0 == due);
 }
 
 #[tokio::test]

@@ -284,7 +284,13 @@ fn requests_are_served_once_unchoked_and_answered_by_name_when_choked() {
 #[test]
 fn a_choked_peer_gets_nothing_but_its_allowed_fast_pieces() {
     let mut story = Story::seed();
-    let out = story.meet(1, FAST, Direction::Incoming);
+    for host in 2..10 {
+        story.meet(host, FAST, Direction::Incoming);
+        let out = story.say(host, Message::Interested);
+        assert!(!sent(&out, host).iter().any(|m| matches!(m, Message::AllowedFast(_))));
+    }
+    story.meet(1, FAST, Direction::Incoming);
+    let out = story.say(1, Message::Interested);
     let granted: Vec<_> = sent(&out, 1)
         .into_iter()
         .filter_map(|m| if let Message::AllowedFast(piece) = m { Some(piece) } else { None })

@@ -7,14 +7,13 @@ use std::io::IoSliceMut;
 
 /// Distance of the bytes that are looked at: one block.
 const STEP: u64 = 16 << 10;
-/// What `statfs` calls file systems in memory: tmpfs and ramfs.
-const IN_MEMORY: [i64; 2] = [0x0102_1994, 0x8584_58f6];
+/// What `statfs` calls the file system in memory.
+const TMPFS: rustix::fs::FsWord = 0x0102_1994;
 
 impl Residency {
     /// Asks the file system. May block.
     pub(in crate::storage::fs) fn of(file: &File) -> Self {
-        let kind = rustix::fs::fstatfs(file).map(|stat| i64::from(stat.f_type));
-        if kind.is_ok_and(|kind| IN_MEMORY.contains(&kind)) {
+        if rustix::fs::fstatfs(file).is_ok_and(|stat| stat.f_type == TMPFS) {
             return Self::Memory;
         }
         match read_byte(file, 0, ReadWriteFlags::NOWAIT) {

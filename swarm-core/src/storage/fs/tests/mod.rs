@@ -3,6 +3,8 @@
 mod attack;
 mod existing;
 mod finish;
+#[cfg(target_os = "linux")]
+mod in_memory;
 mod journal;
 mod power;
 mod round_trip;

@@ -126,7 +126,7 @@ impl World {
                 if now != self.record {
                     // Renamed, the folder not forced: either may be there, both are whole.
                     assert!(forced.contains(&PathBuf::from(".name.swarm-state.new")));
-                    if after % 2 == 0 {
+                    if after.is_multiple_of(2) {
                         self.note_record(have);
                     }
                 }

@@ -1,0 +1,284 @@
+//! First copies: which piece a seed gives to whom before it gives any piece twice.
+//!
+//! While a piece is with the seed alone, nothing a crowd does can make up for the time the seed
+//! spends on sending others twice: the first copy is the critical path (FLEET 4.1). So the
+//! seed hands out its pieces itself: each mate is told which are its own, a few at a time, and
+//! fetches them of the seed and the rest from the others. A piece that anybody was seen to
+//! have or asked for needs no more help.
+//!
+//! Next is the mate with the fewest pieces that it has or is about to have alone: who passes
+//! on what it got gets more, at the rate at which it passes on; who keeps everything for
+//! itself is stuck with a few (the idea of BEP 16, without pretending to lack anything).
+//!
+//! What is assigned and does not arrive (the mate left, declined, or sits on it for
+//! [`PATIENCE`]) is given to another.
+//!
+//! Not here: whether this is worth it just now, and the messages (see `proto::torrent`).
+
+use crate::proto::PeerKey;
+use crate::types::{Bitfield, Moment, PieceIndex};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// An assigned piece that is not there after this time is given to another.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Where the first copy of each piece is. One per torrent that seeds.
+#[derive(Debug)]
+pub(crate) struct FirstCopy {
+    /// Pieces that nobody has or was assigned.
+    fresh: Bitfield,
+    /// Where to look for the next one: in order, so that the disk reads ahead.
+    cursor: u32,
+    books: BTreeMap<PeerKey, Book>,
+    /// Assigned pieces that are not there yet, over all peers.
+    due: usize,
+}
+
+/// One peer's part.
+#[derive(Debug, Default)]
+struct Book {
+    /// Assigned, and not there yet.
+    due: Vec<(PieceIndex, Moment)>,
+    /// Asked for on its own account, and not there yet.
+    own: Vec<PieceIndex>,
+    /// There, and at nobody else.
+    alone: Vec<PieceIndex>,
+    /// Has let an assignment grow old.
+    idle: bool,
+}
+
+impl FirstCopy {
+    /// All that no connected peer has is to go out; `start` decides where to begin.
+    pub(crate) fn new(piece_count: u32, start: u64, is_out: impl Fn(PieceIndex) -> bool) -> Self {
+        let mut fresh = Bitfield::all(piece_count);
+        for piece in (0..piece_count).map(PieceIndex::new).filter(|piece| is_out(*piece)) {
+            fresh.remove(piece);
+        }
+        let cursor = u32::try_from(start % u64::from(piece_count.max(1))).unwrap_or(0);
+        Self { fresh, cursor, books: BTreeMap::new(), due: 0 }
+    }
+
+    /// Whether every piece is out or on its way.
+    pub(crate) const fn is_over(&self) -> bool {
+        self.fresh.is_none()
+    }
+
+    /// Assigned pieces on their way.
+    pub(crate) const fn due(&self) -> usize {
+        self.due
+    }
+
+    /// Assigned pieces on their way to one peer.
+    pub(crate) fn due_of(&self, peer: PeerKey) -> usize {
+        self.books.get(&peer).map_or(0, |book| book.due.len())
+    }
+
+    /// How far behind a peer is in passing on: smaller is next.
+    pub(crate) fn burden(&self, peer: PeerKey) -> (bool, usize) {
+        self.books.get(&peer).map_or((false, 0), |book| {
+            (book.idle, book.due.len() + book.own.len() + book.alone.len())
+        })
+    }
+
+    /// Gives a peer its next piece, of those it lacks.
+    pub(crate) fn assign(
+        &mut self,
+        now: Moment,
+        peer: PeerKey,
+        has: impl Fn(PieceIndex) -> bool,
+    ) -> Option<PieceIndex> {
+        let count = self.fresh.len();
+        let from = self.cursor.min(count);
+        let mut order = (from..count).chain(0..from).map(PieceIndex::new);
+        let piece = order.find(|piece| self.fresh.contains(*piece) && !has(*piece))?;
+        self.cursor = piece.get() + 1;
+        self.promise(now, peer, piece);
+        Some(piece)
+    }
+
+    /// A piece that is not promised to anybody, for a hint to a peer that lacks it: from the
+    /// far end, where it collides with no assignment soon.
+    pub(crate) fn hint(&self, has: impl Fn(PieceIndex) -> bool) -> Option<PieceIndex> {
+        let count = self.fresh.len();
+        let back = (0..self.cursor).rev().chain((self.cursor..count).rev());
+        back.map(PieceIndex::new).find(|piece| self.fresh.contains(*piece) && !has(*piece))
+    }
+
+    /// A peer asked for a piece on its own account: that is on its way now.
+    pub(crate) fn asked(&mut self, peer: PeerKey, piece: PieceIndex) {
+        if self.fresh.remove(piece) {
+            self.books.entry(peer).or_default().own.push(piece);
+        }
+    }
+
+    /// A peer has a piece now.
+    pub(crate) fn gained(&mut self, peer: PeerKey, piece: PieceIndex) {
+        self.fresh.remove(piece);
+        for (other, book) in &mut self.books {
+            if other != &peer {
+                book.alone.retain(|alone| *alone != piece);
+                continue;
+            }
+            let before = (book.due.len(), book.own.len());
+            book.due.retain(|(due, _)| *due != piece);
+            book.own.retain(|own| *own != piece);
+            self.due -= before.0 - book.due.len();
+            if before != (book.due.len(), book.own.len()) {
+                book.idle = false;
+                book.alone.push(piece);
+            }
+        }
+    }
+
+    /// A peer will not take a piece.
+    pub(crate) fn declined(&mut self, peer: PeerKey, piece: PieceIndex) {
+        let Some(book) = self.books.get_mut(&peer) else { return };
+        let before = book.due.len();
+        book.due.retain(|(due, _)| *due != piece);
+        if book.due.len() < before {
+            self.due -= 1;
+            self.fresh.insert(piece);
+        }
+    }
+
+    /// A peer is gone: what was on its way to it is not, and what it had alone is lost unless
+    /// it `is_out` at another.
+    pub(crate) fn gone(&mut self, peer: PeerKey, is_out: impl Fn(PieceIndex) -> bool) {
+        let Some(book) = self.books.remove(&peer) else { return };
+        self.due -= book.due.len();
+        let due = book.due.into_iter().map(|(piece, _)| piece);
+        let lost = due.chain(book.own).chain(book.alone);
+        for piece in lost.filter(|piece| !is_out(*piece)) {
+            self.fresh.insert(piece);
+        }
+    }
+
+    /// Takes back what has been on its way for too long.
+    pub(crate) fn expire(&mut self, now: Moment) {
+        for book in self.books.values_mut() {
+            let before = book.due.len();
+            let old = |due: &(PieceIndex, Moment)| now - due.1 >= PATIENCE;
+            for (piece, _) in book.due.iter().filter(|due| old(due)) {
+                self.fresh.insert(*piece);
+                book.idle = true;
+            }
+            book.due.retain(|due| !old(due));
+            self.due -= before - book.due.len();
+        }
+    }
+
+    fn promise(&mut self, now: Moment, peer: PeerKey, piece: PieceIndex) {
+        self.fresh.remove(piece);
+        self.books.entry(peer).or_default().due.push((piece, now));
+        self.due += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: PeerKey = PeerKey(1);
+    const B: PeerKey = PeerKey(2);
+
+    fn piece(index: u32) -> PieceIndex {
+        PieceIndex::new(index)
+    }
+
+    fn at(seconds: u64) -> Moment {
+        Moment::ZERO + Duration::from_secs(seconds)
+    }
+
+    fn start(count: u32) -> FirstCopy {
+        FirstCopy::new(count, 0, |_| false)
+    }
+
+    #[test]
+    fn every_piece_is_assigned_once_in_order_from_where_it_began() {
+        let mut first = FirstCopy::new(5, 3, |piece| piece.get() == 1);
+        let pieces: Vec<u32> = (0..9)
+            .map_while(|n| first.assign(at(0), PeerKey(n % 2), |_| false))
+            .map(PieceIndex::get)
+            .collect();
+        assert_eq!(pieces, [3, 4, 0, 2]);
+        assert!(first.is_over());
+        assert_eq!(first.due(), 4);
+    }
+
+    #[test]
+    fn what_a_peer_has_is_not_assigned_to_it() {
+        let mut first = start(2);
+        let has = |has: PieceIndex| has == piece(0);
+        assert_eq!(first.assign(at(0), A, has), Some(piece(1)));
+        assert_eq!(first.assign(at(0), A, has), None);
+        assert!(!first.is_over(), "piece 0 waits for another peer");
+    }
+
+    #[test]
+    fn who_keeps_pieces_to_itself_bears_them_and_who_passes_them_on_does_not() {
+        let mut first = start(8);
+        for peer in [A, A, B, B] {
+            let piece = first.assign(at(0), peer, |_| false).unwrap();
+            first.gained(peer, piece);
+        }
+        assert_eq!((first.burden(A), first.burden(B)), ((false, 2), (false, 2)));
+        first.gained(B, piece(0));
+        first.gained(B, piece(1));
+        assert_eq!((first.burden(A), first.burden(B)), ((false, 0), (false, 2)));
+        assert_eq!(first.due(), 0);
+    }
+
+    #[test]
+    fn what_was_asked_for_or_seen_elsewhere_needs_no_assignment() {
+        let mut first = start(3);
+        first.asked(A, piece(0));
+        first.asked(B, piece(0));
+        assert_eq!((first.burden(A), first.burden(B)), ((false, 1), (false, 0)));
+        assert_eq!(first.due(), 0, "nobody waits for an assignment");
+        first.gained(B, piece(1));
+        assert_eq!(first.assign(at(0), B, |_| false), Some(piece(2)));
+        assert!(first.is_over());
+    }
+
+    #[test]
+    fn what_a_peer_takes_with_it_goes_out_again_unless_another_has_it() {
+        let mut first = start(4);
+        for _ in 0..4 {
+            first.assign(at(0), A, |_| false);
+        }
+        first.gained(A, piece(0));
+        first.gained(A, piece(1));
+        first.gained(B, piece(1));
+        first.gone(A, |piece| piece.get() == 1);
+        let again: Vec<_> = (0..4).map_while(|_| first.assign(at(1), B, |_| false)).collect();
+        assert_eq!(again, [piece(0), piece(2), piece(3)]);
+        assert_eq!(first.due(), 3);
+    }
+
+    #[test]
+    fn declined_and_forgotten_pieces_go_to_others() {
+        let mut first = start(2);
+        first.assign(at(0), A, |_| false);
+        first.assign(at(1), A, |_| false);
+        first.declined(A, piece(0));
+        first.declined(A, piece(0));
+        assert_eq!((first.due(), first.is_over()), (1, false));
+        first.expire(at(30));
+        assert_eq!(first.due(), 1, "not yet");
+        first.expire(at(31));
+        assert_eq!((first.due(), first.burden(A)), (0, (true, 0)));
+        assert_eq!(first.assign(at(31), B, |_| false), Some(piece(0)));
+        first.gained(A, piece(1));
+        assert!(first.is_over(), "late is better than never");
+    }
+
+    #[test]
+    fn a_hint_is_no_promise_and_comes_from_the_far_end() {
+        let mut first = start(4);
+        first.assign(at(0), A, |_| false);
+        assert_eq!(first.hint(|_| false), Some(piece(3)));
+        assert_eq!(first.hint(|has| has == piece(3)), Some(piece(2)));
+        assert_eq!(first.due(), 1);
+    }
+}

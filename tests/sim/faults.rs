@@ -1,0 +1,72 @@
+//! Worlds whose machines crash and come back, and whose disks refuse and forget.
+//!
+//! As `random`, and in addition whatever is verified and not synced may be gone after a crash,
+//! a machine comes back at its old address as another process, reads and writes fail now and
+//! then, and networks part for a while. `SWARM_SEEDS=10000` makes a night of it.
+
+use super::disk::Faults;
+use super::random;
+use super::seeds;
+use super::spec::{Conduct, Software};
+use super::world::World;
+use std::time::Duration;
+
+/// Seeds of a run in the tests.
+const SEEDS: u64 = 30;
+
+#[test]
+fn any_world_with_an_honest_seed_outlives_crashes_and_bad_disks() {
+    for seed in seeds(SEEDS) {
+        let mut world = random::make(seed ^ 0xfa17);
+        let first = random::populate(&mut world);
+        for host in 0..world.hosts.len() {
+            let worst = world.rng.below(30);
+            world.hosts[host].spec.faults =
+                Faults { reads: world.rng.below(worst + 1), writes: world.rng.below(worst + 1) };
+        }
+        let crowd = disturb(&mut world, first);
+        // From now on disks do as they are told, so that everybody must get there.
+        for host in &mut world.hosts {
+            host.spec.faults = Faults::default();
+        }
+        let ours: Vec<usize> =
+            crowd.into_iter().filter(|host| is_one_of_us(&world, *host)).collect();
+        world.finish(&ours, Duration::from_secs(3600));
+        world.run_for(Duration::from_secs(5));
+        world.part();
+    }
+}
+
+/// A stranger's core and those of ill will are not held to finishing.
+fn is_one_of_us(world: &World, host: usize) -> bool {
+    let spec = &world.hosts[host].spec;
+    let sane = !matches!(spec.conduct, Conduct::Canceller);
+    spec.software == Software::Ours && sane
+}
+
+/// Crashes, breaks and parts; the fetchers that are there in the end.
+fn disturb(world: &mut World, mut crowd: Vec<usize>) -> Vec<usize> {
+    for _ in 0..4 + world.rng.below(8) {
+        pause(world, 2_000_000);
+        let chosen = world.rng.index(crowd.len());
+        match world.rng.below(5) {
+            0 => world.break_a_connection(crowd[chosen]),
+            1 => {
+                world.divide(|host| u8::from(host % 3 == 1));
+                pause(world, 3_000_000);
+                world.heal();
+            }
+            _ => {
+                let found = world.crash(crowd[chosen]);
+                pause(world, 1_000_000);
+                crowd[chosen] = world.restart(crowd[chosen], found);
+            }
+        }
+    }
+    crowd
+}
+
+fn pause(world: &mut World, micros: u64) {
+    let pause = world.rng.below(micros);
+    world.run_for(Duration::from_micros(pause));
+}
