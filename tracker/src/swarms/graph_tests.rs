@@ -134,10 +134,10 @@ impl Crowd {
     }
 
     /// Takes nodes away without a word.
-    fn lose(&mut self, share: f64) {
+    fn lose(&mut self, percent: usize) {
         let mut here: Vec<usize> = self.here().collect();
         here.shuffle(&mut self.rng);
-        here.truncate((here.len() as f64 * share) as usize);
+        here.truncate(here.len() * percent / 100);
         for gone in here {
             self.nodes[gone].is_here = false;
             for other in std::mem::take(&mut self.nodes[gone].neighbours) {
@@ -257,7 +257,7 @@ fn the_first_to_come_have_no_more_than_twice_the_neighbours_of_the_last() {
 #[test]
 fn a_crowd_that_loses_a_third_stays_one_and_mends_itself_within_seconds() {
     each_case(|crowd, count, name| {
-        crowd.lose(0.3);
+        crowd.lose(30);
         assert!(crowd.is_connected(), "{name}: cut in two");
         crowd.second();
         crowd.second();

@@ -383,7 +383,7 @@ mod tests {
             let leaves: Vec<[u8; 32]> =
                 right[PIECE..].chunks(BLOCK).map(|leaf| Sha256::digest(leaf).into()).collect();
             let hash = if v2 { PieceHash::V2 { root: root(leaves), leaves: 8 } } else { v1() };
-            let mut bytes = right.clone();
+            let mut bytes = right;
             if let Some(at) = flip {
                 bytes[PIECE + at] ^= 0x80;
             }

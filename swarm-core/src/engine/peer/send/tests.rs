@@ -26,6 +26,7 @@ use tokio::time::timeout;
 
 const LIMIT: Duration = Duration::from_secs(20);
 const BLOCK: u64 = BLOCK_SIZE as u64;
+const BLOCK_LEN: usize = BLOCK_SIZE as usize;
 
 /// A file, and what is claimed to be in memory of a range of it.
 #[derive(Debug)]
@@ -174,7 +175,7 @@ impl World {
         self.cold += report.cold.len() as u64;
         for span in report.cold {
             let mut data = self.pool.take();
-            data.set_len(BLOCK as usize);
+            data.set_len(BLOCK_LEN);
             let offset = u64::from(span.piece.get()) * BLOCK;
             match self.storage.read_at(offset, &mut [IoSliceMut::new(data.as_mut())]) {
                 Ok(()) => self.outbox.post_read([(span, data)]),
@@ -228,7 +229,7 @@ async fn the_same_bytes_come_from_files_from_workers_and_from_both() {
         sent.extend(more);
         assert!(came == due, "every byte, in order");
         assert!(cold.contains(&world.cold), "{} cold", world.cold);
-        while sent.len() < BLOCKS as usize {
+        while (sent.len() as u64) < BLOCKS {
             let mail = timeout(LIMIT, world.mail.recv()).await.expect("in time").unwrap();
             world.on_mail(mail, &mut sent);
         }
@@ -264,7 +265,7 @@ async fn a_message_comes_between_two_blocks_while_the_socket_is_full_of_files() 
     world.outbox.post(&mut control, 0).unwrap();
     let due = due(BLOCKS);
     came.extend(world.receive(due.len() + have.len() - came.len()).await.0);
-    let frame = BLOCK as usize + PIECE_HEADER_LEN;
+    let frame = BLOCK_LEN + PIECE_HEADER_LEN;
     let cut =
         came.chunks(frame).position(|chunk| chunk.starts_with(&have)).expect("a have") * frame;
     assert!(cut < due.len() - frame, "before the last block");
@@ -304,7 +305,7 @@ async fn a_file_that_is_gone_before_it_is_sent_is_reported_and_the_connection_li
     let mut world = world(BLOCKS, None, nothing).await;
     world.storage.file.set_len(BLOCK).unwrap();
     world.outbox.post_blocks(&spans(BLOCKS));
-    let frame = BLOCK as usize + PIECE_HEADER_LEN;
+    let frame = BLOCK_LEN + PIECE_HEADER_LEN;
     let (came, _) = world.receive(frame).await;
     assert!(came == due(BLOCKS)[..frame]);
     let mut unread = Vec::new();
