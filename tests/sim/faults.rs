@@ -5,9 +5,8 @@
 //! then, and networks part for a while. `SWARM_SEEDS=10000` makes a night of it.
 
 use super::disk::Faults;
+use super::each_seed;
 use super::random;
-use super::seeds;
-use super::spec::{Conduct, Software};
 use super::world::World;
 use std::time::Duration;
 
@@ -16,32 +15,24 @@ const SEEDS: u64 = 30;
 
 #[test]
 fn any_world_with_an_honest_seed_outlives_crashes_and_bad_disks() {
-    for seed in seeds(SEEDS) {
-        let mut world = random::make(seed ^ 0xfa17);
+    each_seed(SEEDS, |seed| {
+        let mut world = random::make(seed);
         let first = random::populate(&mut world);
         for host in 0..world.hosts.len() {
             let worst = world.rng.below(30);
             world.hosts[host].spec.faults =
                 Faults { reads: world.rng.below(worst + 1), writes: world.rng.below(worst + 1) };
         }
-        let crowd = disturb(&mut world, first);
+        let mut crowd = disturb(&mut world, first);
         // From now on disks do as they are told, so that everybody must get there.
         for host in &mut world.hosts {
             host.spec.faults = Faults::default();
         }
-        let ours: Vec<usize> =
-            crowd.into_iter().filter(|host| is_one_of_us(&world, *host)).collect();
-        world.finish(&ours, Duration::from_secs(3600));
+        crowd.retain(|host| random::may_finish(&world, *host));
+        world.finish(&crowd, Duration::from_secs(3600));
         world.run_for(Duration::from_secs(5));
         world.part();
-    }
-}
-
-/// A stranger's core and those of ill will are not held to finishing.
-fn is_one_of_us(world: &World, host: usize) -> bool {
-    let spec = &world.hosts[host].spec;
-    let sane = !matches!(spec.conduct, Conduct::Canceller);
-    spec.software == Software::Ours && sane
+    });
 }
 
 /// Crashes, breaks and parts; the fetchers that are there in the end.

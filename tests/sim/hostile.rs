@@ -68,7 +68,7 @@ fn who_vanishes_in_mid_block_costs_little() {
 
 #[test]
 fn who_never_gives_slows_nobody_down_much() {
-    is_borne(Conduct::FreeRider, 1.6);
+    is_borne(Conduct::FreeRider, 2.0);
 }
 
 #[test]

@@ -130,6 +130,12 @@ impl Ledger {
         Ok(())
     }
 
+    /// The block that we promised cannot be read: it is owed an answer again.
+    pub(super) fn fails(&mut self, span: Span) {
+        self.unsent -= u64::from(span.length);
+        *self.asked.entry(span).or_default() += 1;
+    }
+
     /// A message of theirs has arrived.
     pub(super) fn hears(&mut self, message: &Message, geometry: Option<&Geometry>) -> Verdict {
         match message {
@@ -180,12 +186,11 @@ impl Ledger {
         }
     }
 
-    /// A block of theirs has arrived.
+    /// A block of theirs has arrived. When the same was asked for, taken back and asked for
+    /// again, nobody can tell which of the two this answers: it will do for both.
     pub(super) fn gets(&mut self, span: Span) {
         take(&mut self.due, span);
-        if !self.due.contains_key(&span) {
-            self.live.remove(&span);
-        }
+        self.live.remove(&span);
     }
 
     /// Whether a block that nobody has cancelled is due from them.
@@ -301,6 +306,18 @@ impl Pieces {
 
 fn place(piece: PieceIndex) -> (usize, u64) {
     (piece.as_usize() / 64, 1 << (piece.get() % 64))
+}
+
+/// The four bits, for the reader of a failure.
+impl std::fmt::Display for Ledger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { choking, choked, interested, .. } = self;
+        write!(
+            f,
+            "choking {choking}, choked {choked}, interested {interested}, asked {}",
+            self.asked.len()
+        )
+    }
 }
 
 /// Takes one off a count; false when there is none.

@@ -14,6 +14,8 @@ use swarm_core::wire::Message;
 pub(super) struct Trace {
     seed: u64,
     last: VecDeque<(Moment, usize, Line)>,
+    /// Lines kept for a failure.
+    kept: usize,
     hash: u64,
     events: u64,
 }
@@ -27,14 +29,16 @@ pub(super) enum Line {
     Killed,
 }
 
-/// Lines kept for a failure.
+/// Lines kept for a failure, unless `SWARM_TRACE` says how many.
 const KEPT: usize = 200;
 /// Offset basis and prime of the 64-bit FNV-1a hash, which takes words here.
 const FNV: (u64, u64) = (0xcbf2_9ce4_8422_2325, 0x0100_0000_01b3);
 
 impl Trace {
     pub(super) fn new(seed: u64) -> Self {
-        Self { seed, last: VecDeque::with_capacity(KEPT), hash: FNV.0, events: 0 }
+        let kept = std::env::var("SWARM_TRACE").ok().and_then(|count| count.parse().ok());
+        let kept = kept.unwrap_or(KEPT);
+        Self { seed, last: VecDeque::new(), kept, hash: FNV.0, events: 0 }
     }
 
     /// Adds one line.
@@ -43,7 +47,7 @@ impl Trace {
         self.mix(host as u64);
         self.mix_line(&line);
         self.events += 1;
-        if self.last.len() == KEPT {
+        if self.last.len() == self.kept {
             self.last.pop_front();
         }
         self.last.push_back((now, host, line));

@@ -64,7 +64,7 @@ impl World {
         };
         peer.ledger.serves(span)?;
         if self.rng.below(1000) < at.spec.faults.reads {
-            peer.ledger.unsent -= u64::from(span.length);
+            peer.ledger.fails(span);
             let failed = Input::ServeFailed { peer: key, span };
             self.push(Duration::ZERO, Happening::Give { host, input: failed });
             let restored = Input::Restored { piece: span.piece };

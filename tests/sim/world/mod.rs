@@ -294,12 +294,28 @@ impl World {
                 break;
             }
         }
-        let missing: Vec<(usize, u32)> = left
-            .iter()
-            .filter(|host| !self.hosts[**host].is_complete())
-            .map(|host| (*host, self.hosts[*host].have.count()))
-            .collect();
-        assert!(missing.is_empty(), "unfinished after {limit:?}: (host, pieces) {missing:?}");
+        let missing: Vec<usize> =
+            left.iter().copied().filter(|host| !self.hosts[*host].is_complete()).collect();
+        missing.iter().for_each(|host| self.describe(*host));
+        assert!(missing.is_empty(), "unfinished after {limit:?}: {missing:?}");
+    }
+
+    /// How a host stands, for the reader of a failure.
+    fn describe(&self, host: usize) {
+        let at = &self.hosts[host];
+        let lacks = self.pieces(|piece| !at.have.contains(PieceIndex::new(piece)));
+        let lacks: Vec<PieceIndex> = lacks.iter().collect();
+        eprintln!("#{host} {:?} {:?} lacks {lacks:?}", at.phase, at.spec.conduct);
+        for (key, peer) in at.peers.iter() {
+            let other = &self.hosts[peer.remote];
+            let gives = lacks.iter().filter(|piece| other.have.contains(**piece)).count();
+            let (whom, conduct) = (peer.remote, other.spec.conduct);
+            let waiting = peer.ledger.unanswered();
+            eprintln!(
+                "  {key:?} #{whom} {conduct:?} has {gives} of them, owes {waiting}, {}",
+                peer.ledger
+            );
+        }
     }
 
     pub(super) fn trace(&self) -> &Trace {
