@@ -8,13 +8,17 @@ use super::super::picker::{Pick, Received, Restriction, Speed};
 use super::super::{Disposition, PeerKey};
 use super::blame::Giver;
 use super::{GIVERS_MAX, Phase, Torrent};
-use crate::types::{BlockRef, Moment, PieceIndex, Span};
+use crate::geometry::Geometry;
+use crate::types::{BLOCK_SIZE, BlockRef, Moment, PieceIndex, Span};
 use crate::wire::Message;
 use crate::wire::extended::{self, Extension};
 use std::time::Duration;
 
 /// A peer that delivers a piece within this time is given pieces of its own.
 const FAST_PIECE: Duration = Duration::from_secs(10);
+/// Bounds on the blocks of a piece that is asked of a mate at a time: 64 KiB and 1 MiB.
+const AHEAD_MIN: u32 = 4;
+const AHEAD_PIECE_MAX: u32 = 64;
 /// For so long we stay interested in a stranger that has nothing for us at the moment.
 const INTEREST_HELD: Duration = Duration::from_secs(5);
 
@@ -65,6 +69,7 @@ impl Torrent {
 
     /// Asks the peer for as many blocks as its pipeline has room for.
     pub(super) fn refill(&mut self, now: Moment, key: PeerKey) {
+        let others = self.peers.len().saturating_sub(1);
         let (Some(content), Some(peer)) = (&mut self.content, self.peers.get_mut(&key)) else {
             return;
         };
@@ -73,11 +78,9 @@ impl Torrent {
             return;
         }
         let mut room = download.pipeline.room();
-        if peer.upload.standing == Standing::Mate && download.assigned.is_none() {
-            let piece = content.geometry.blocks_per_piece().min(64) as usize;
-            let ahead = download.meter.rate(now) / 2 / u64::from(crate::types::BLOCK_SIZE);
-            let cap = piece.max(usize::try_from(ahead).unwrap_or(usize::MAX)).max(4);
-            room = room.min(cap.saturating_sub(download.pipeline.owed()));
+        if peer.upload.standing == Standing::Mate && download.assigned.is_none() && others > 0 {
+            let most = ahead(download.meter.rate(now), &content.geometry);
+            room = room.min(most.saturating_sub(download.pipeline.owed()));
         }
         let Holdings::Known(have) = &peer.have else { return };
         if room == 0 || (download.choked && download.allowed.is_empty()) {
@@ -368,6 +371,15 @@ impl Torrent {
             self.send(now, key, Message::Have(piece));
         }
     }
+}
+
+/// Blocks to ask a mate for at a time while there are others: one piece, or what it delivers in
+/// half a second. It serves piece after piece, everybody in turn, and what waits with one that
+/// is busy no idle one can give.
+fn ahead(rate: u64, geometry: &Geometry) -> usize {
+    let piece = geometry.blocks_per_piece().clamp(AHEAD_MIN, AHEAD_PIECE_MAX);
+    let rate = u32::try_from(rate / 2 / u64::from(BLOCK_SIZE)).unwrap_or(u32::MAX);
+    rate.max(piece) as usize
 }
 
 pub(super) fn give_up_owed(picker: &mut super::Picker, peer: &mut Peer) {
