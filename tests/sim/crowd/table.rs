@@ -37,17 +37,17 @@ fn the_table_of_crowds_stands() {
 fn table(rows: &[Scenario]) -> String {
     let next = Mutex::new(rows.iter().enumerate());
     let lines = Mutex::new(vec![String::new(); rows.len()]);
+    let play_next = || {
+        let Some((at, row)) = next.lock().unwrap().next() else { return false };
+        let outcome = play(row, seed());
+        let line = line(row, &outcome);
+        eprintln!("{line}   floor {:.1} s, {} events", outcome.floor, outcome.events);
+        lines.lock().unwrap()[at] = line;
+        true
+    };
     std::thread::scope(|scope| {
         for _ in 0..2 {
-            scope.spawn(|| {
-                loop {
-                    let Some((at, row)) = next.lock().unwrap().next() else { return };
-                    let outcome = play(row, seed());
-                    let line = line(row, &outcome);
-                    eprintln!("{line}   floor {:.1} s, {} events", outcome.floor, outcome.events);
-                    lines.lock().unwrap()[at] = line;
-                }
-            });
+            scope.spawn(|| while play_next() {});
         }
     });
     let mut table = format!(

@@ -151,7 +151,7 @@ impl Foreign {
     }
 
     /// The end: a block that another peer owes, for a peer that owes nothing.
-    fn owed_elsewhere(&mut self, key: PeerKey) -> Option<Span> {
+    fn owed_elsewhere(&self, key: PeerKey) -> Option<Span> {
         let peer = self.peers.get(&key)?;
         if !peer.owed.is_empty() {
             return None;

@@ -51,6 +51,7 @@ pub(super) struct Foreign {
 
 /// One peer of it.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "BEP 3 gives each side of a connection two")]
 struct Remote {
     id: PeerId,
     direction: Direction,
