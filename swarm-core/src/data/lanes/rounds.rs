@@ -64,7 +64,7 @@ macro_rules! rounds {
             [add(add(early, f), rol::<5>(a)), a, rol::<30>(b), c, d]
         }
 
-        /// As [`sha1`].
+        /// As [`sha1()`].
         #[target_feature(enable = $features)]
         fn sha256(states: &mut [[u32; $lanes]; 8], lanes: &[&[Line]; $lanes]) {
             let mut state = load(states);
