@@ -77,6 +77,8 @@ struct World {
     pool: BlockPool,
     /// Blocks asked of the workers.
     cold: u64,
+    /// Blocks reported as not to be read.
+    unread: Vec<Span>,
     closed: Option<CloseReason>,
 }
 
@@ -139,7 +141,7 @@ async fn world_of(
     let geometry = Geometry::new(BLOCK, blocks * BLOCK).unwrap();
     outbox.set_source(Source { storage: storage.clone(), geometry });
     Tasks::new().spawn("peer", connection);
-    World { remote, outbox, mail, storage, pool, cold: 0, closed: None }
+    World { remote, outbox, mail, storage, pool, cold: 0, unread: Vec::new(), closed: None }
 }
 
 impl World {
@@ -172,6 +174,7 @@ impl World {
             other => panic!("{other:?}"),
         };
         sent.extend(report.sent);
+        self.unread.extend(report.unread);
         self.cold += report.cold.len() as u64;
         for span in report.cold {
             let mut data = self.pool.take();
@@ -308,13 +311,11 @@ async fn a_file_that_is_gone_before_it_is_sent_is_reported_and_the_connection_li
     let frame = BLOCK_LEN + PIECE_HEADER_LEN;
     let (came, _) = world.receive(frame).await;
     assert!(came == due(BLOCKS)[..frame]);
-    let mut unread = Vec::new();
-    while unread.len() < 2 {
+    while world.unread.len() < 2 {
         let mail = timeout(LIMIT, world.mail.recv()).await.expect("in time").unwrap();
-        let Mail::Report { report, .. } = mail else { panic!("open") };
-        unread.extend(report.unread);
+        world.on_mail(mail, &mut Vec::new());
     }
-    assert_eq!(unread, spans(BLOCKS)[1..]);
+    assert_eq!((&world.unread[..], world.closed), (&spans(BLOCKS)[1..], None));
 }
 
 #[tokio::test]
