@@ -26,10 +26,8 @@ pub(super) struct Ahead {
     slots: VecDeque<Slot>,
     /// Bytes of the first header that are here.
     begun: usize,
-    /// Blocks that came to their places in the last read.
+    /// Blocks that came in the last read.
     used: usize,
-    /// Blocks that one read may bring: what the last ones brought, the largest forgotten slowly.
-    reach: usize,
 }
 
 #[derive(Debug)]
@@ -51,11 +49,12 @@ pub(super) enum Landed {
 impl Ahead {
     /// Makes places for at most `most` blocks.
     pub(super) fn prepare(&mut self, pool: &BlockPool, most: u64) {
-        let wanted = (2 * self.reach + 1).min(AHEAD_MAX);
+        let wanted = (2 * self.used + 1).min(AHEAD_MAX);
         let count = usize::try_from(most).unwrap_or(AHEAD_MAX).min(wanted);
         while self.slots.len() < count {
             self.slots.push_back(Slot { header: [0; PIECE_HEADER_LEN], to: pool.take() });
         }
+        self.used = 0;
     }
 
     /// The places in the order in which they are filled.
@@ -96,8 +95,6 @@ impl Ahead {
 
     /// Gives back what no byte came for.
     pub(super) fn release(&mut self) {
-        let used = std::mem::take(&mut self.used);
-        self.reach = used.max(self.reach - self.reach.div_ceil(8));
         self.slots.truncate(usize::from(self.begun > 0));
     }
 
@@ -122,9 +119,9 @@ impl Ahead {
         all
     }
 
-    /// Whether blocks came to their places in the last reads.
+    /// Whether blocks came to their places in the last read.
     pub(super) const fn is_used(&self) -> bool {
-        self.reach > 0
+        self.used > 0
     }
 }
 
