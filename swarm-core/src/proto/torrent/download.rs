@@ -78,8 +78,11 @@ impl Torrent {
             return;
         }
         let mut room = download.pipeline.room();
-        if peer.upload.standing == Standing::Mate && download.assigned.is_none() && others > 0 {
-            let most = ahead(download.meter.rate(now), &content.geometry);
+        if peer.upload.standing == Standing::Mate && download.assigned.is_none() {
+            let rate = download.meter.rate(now);
+            // Alone it has nobody to share with, and may be far away.
+            let soon = if others > 0 { rate / 2 } else { rate.saturating_mul(2) };
+            let most = ahead(soon, &content.geometry);
             room = room.min(most.saturating_sub(download.pipeline.owed()));
         }
         let Holdings::Known(have) = &peer.have else { return };
@@ -373,13 +376,13 @@ impl Torrent {
     }
 }
 
-/// Blocks to ask a mate for at a time while there are others: one piece, or what it delivers in
-/// half a second. It serves piece after piece, everybody in turn, and what waits with one that
-/// is busy no idle one can give.
-fn ahead(rate: u64, geometry: &Geometry) -> usize {
+/// Blocks to ask a mate for at a time: one piece, or what it will deliver `soon`, in bytes. It
+/// serves piece after piece, everybody in turn, and what waits with one that is busy no idle
+/// one can give.
+fn ahead(soon: u64, geometry: &Geometry) -> usize {
     let piece = geometry.blocks_per_piece().clamp(AHEAD_MIN, AHEAD_PIECE_MAX);
-    let rate = u32::try_from(rate / 2 / u64::from(BLOCK_SIZE)).unwrap_or(u32::MAX);
-    rate.max(piece) as usize
+    let soon = u32::try_from(soon / u64::from(BLOCK_SIZE)).unwrap_or(u32::MAX);
+    soon.max(piece) as usize
 }
 
 pub(super) fn give_up_owed(picker: &mut super::Picker, peer: &mut Peer) {
