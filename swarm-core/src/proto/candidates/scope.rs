@@ -1,6 +1,6 @@
 //! How far an address reaches: this machine, its network, or anywhere.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// Where an address means the same machine. Ordered: a wider scope is greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +30,19 @@ impl Scope {
             (false, true) => Self::Local,
             (false, false) => Self::Global,
         }
+    }
+}
+
+/// What one subscriber, or one machine, has of the address space: any address of an IPv6 /64 is
+/// as good as another, inside a local network as outside. IPv4 addresses stand for themselves.
+pub(crate) fn site_of(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => IpAddr::V4(ip),
+        IpAddr::V6(ip) if Scope::of(IpAddr::V6(ip)) == Scope::Global => {
+            IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)))
+        }
+        // One machine of many on one link.
+        IpAddr::V6(ip) => IpAddr::V6(ip),
     }
 }
 

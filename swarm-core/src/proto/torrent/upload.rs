@@ -7,7 +7,7 @@ use super::super::input::CloseReason;
 use super::super::output::Output;
 use super::super::peer::{self, Greeting, Peer, Slot, serving};
 use super::{Content, Phase, Torrent};
-use crate::types::{BLOCK_SIZE, Moment, Span};
+use crate::types::{BLOCK_SIZE, Limit, Moment, Span};
 use crate::wire::Message;
 
 /// Least of the send budget a served peer is given, bytes.
@@ -85,7 +85,7 @@ impl Torrent {
             Verdict::Invalid => {
                 peer.upload.serving.invalid += 1;
                 if peer.upload.serving.invalid > serving::INVALID_MAX {
-                    self.disconnect(now, key, CloseReason::Misbehaved);
+                    self.cut_off(now, key, Limit::InvalidRequests);
                 } else {
                     self.reject(now, key, span);
                 }

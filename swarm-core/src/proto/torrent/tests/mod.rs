@@ -6,7 +6,7 @@ mod pex;
 
 use super::super::input::{DialError, Direction, Reserved, Source, Verification};
 use super::*;
-use crate::types::Bitfield;
+use crate::types::{Bitfield, Limit};
 use crate::wire::extended::{ExtendedHandshake, Extension, ExtensionIds, HANDSHAKE_ID};
 use crate::wire::ut_metadata::MetadataMessage;
 use bytes::Bytes;
@@ -87,6 +87,11 @@ impl Story {
 
     fn seed() -> Self {
         Self::with_pieces(0..8)
+    }
+
+    /// How often a bound has bitten.
+    fn hits(&self, limit: Limit) -> u64 {
+        self.torrent.snapshot(self.now).limits.get(limit)
     }
 
     fn drain(&mut self) -> Vec<Output> {
