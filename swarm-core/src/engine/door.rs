@@ -37,7 +37,7 @@ const FORGOTTEN_AFTER: Duration = Duration::from_secs(4);
 /// Addresses and places whose rates are remembered: more than are let in in that time.
 const REMEMBERED_MAX: usize = 8_192;
 /// Connections that have not said yet what they are.
-pub(super) const UNIDENTIFIED_MAX: usize = 256;
+pub(crate) const UNIDENTIFIED_MAX: usize = 256;
 
 /// How often connections may come.
 #[derive(Debug)]
@@ -114,16 +114,22 @@ impl Knocker {
 }
 
 /// Connections that have not said yet what they are, the oldest first.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Lobby {
     waiting: VecDeque<Arc<Notify>>,
+    most: usize,
 }
 
 impl Lobby {
+    /// For so many.
+    pub(crate) const fn new(most: usize) -> Self {
+        Self { waiting: VecDeque::new(), most }
+    }
+
     /// Takes one in. It has to go when it is notified, and to [`Self::leave`] in any case; true
     /// when another was sent away for it.
     pub(crate) fn enter(&mut self) -> (Arc<Notify>, bool) {
-        let is_full = self.waiting.len() >= UNIDENTIFIED_MAX;
+        let is_full = self.waiting.len() >= self.most;
         if is_full && let Some(oldest) = self.waiting.pop_front() {
             oldest.notify_one();
         }
@@ -226,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_full_lobby_sends_the_one_away_that_has_been_silent_for_longest() {
-        let mut lobby = Lobby::default();
+        let mut lobby = Lobby::new(UNIDENTIFIED_MAX);
         let places: Vec<_> = (0..UNIDENTIFIED_MAX).map(|_| lobby.enter()).collect();
         assert!(places.iter().all(|(_, sent_away)| !sent_away));
         lobby.leave(&places[0].0);

@@ -11,6 +11,8 @@ mod handle;
 mod stats;
 
 #[cfg(test)]
+mod bounds_tests;
+#[cfg(test)]
 mod tests;
 
 pub use add::{AddTorrent, Mode, Selection};
@@ -18,8 +20,11 @@ pub use config::Config;
 pub use error::Error;
 pub use event::{Event, EventStream};
 pub use handle::{Completed, TorrentHandle};
-pub use stats::{DialReport, FileStats, PeerStats, SourceReport, TorrentStats, Trouble};
+pub use stats::{
+    DialReport, FileStats, PeerStats, SessionStats, SourceReport, TorrentStats, Trouble,
+};
 
+pub use crate::proto::candidates::AddressPolicy;
 pub use crate::proto::event::{Event as TorrentEvent, Phase};
 
 use crate::engine::gate::Gate;
@@ -107,7 +112,8 @@ impl Session {
     /// Returns once the torrent is known to the session, before checking or metadata.
     ///
     /// # Errors
-    /// [`Error::AlreadyAdded`], [`Error::Unsupported`], [`Error::EmptySelection`]; or
+    /// [`Error::AlreadyAdded`], [`Error::TooMany`], [`Error::Unsupported`],
+    /// [`Error::EmptySelection`]; or
     /// [`Error::Storage`] when the output folder cannot be used, [`Error::Conflict`] when a
     /// different file is in the way, [`Error::Locked`] when another process fetches there;
     /// or [`Error::Stopped`] after a shutdown.
@@ -123,10 +129,7 @@ impl Session {
         let (inbox, mail) = mpsc::channel(INBOX_MAX);
         // Entered first, so that of two equal torrents only one opens its files.
         let entry = Entry { face: face.clone(), inbox: inbox.clone() };
-        if !shared.enter(entry) {
-            let stopped = *shared.stop.borrow();
-            return Err(if stopped { Error::Stopped } else { Error::AlreadyAdded(hashes.wire()) });
-        }
+        shared.enter(entry)?;
         let mut entered = Entered(Some((shared.clone(), face.clone())));
         let opened = open(shared, &torrent).await?;
         let start = Start { add: torrent, opened, face: face.clone(), mail, inbox, seed };
@@ -142,6 +145,12 @@ impl Session {
     pub fn torrents(&self) -> Vec<TorrentHandle> {
         let entries = self.shared().entries();
         entries.into_iter().map(|entry| TorrentHandle::new(entry.face)).collect()
+    }
+
+    /// A snapshot of the session as a whole, exact.
+    #[must_use]
+    pub fn stats(&self) -> SessionStats {
+        SessionStats::of(self.shared())
     }
 
     /// Changes the limits of the whole session, bytes a second; `None` is no limit.
@@ -194,7 +203,7 @@ impl Drop for Entered {
 /// Opens the storage of a torrent whose metadata is known.
 async fn open(shared: &Shared, torrent: &AddTorrent) -> Result<Option<Opened>, Error> {
     let Source::Metainfo(metainfo) = &torrent.source else { return Ok(None) };
-    let (opening, metainfo) = (Opening::new(torrent, &shared.config), metainfo.clone());
+    let (opening, metainfo) = (Opening::new(torrent, shared), metainfo.clone());
     let open = move || opening.open(metainfo);
     shared.tasks.blocking("open", open).await.unwrap_or(Err(Error::Internal)).map(Some)
 }

@@ -154,7 +154,7 @@ impl TorrentTask {
         let batch = Batch::new(shared.config.receive_budget);
         let (tiers, order) = (add.tracker_tiers(), add.tier_order());
         let trackers = Trackers::start(&shared, &face, &inbox, (seed, &tiers, order));
-        let opening = Opening::new(&add, &shared.config);
+        let opening = Opening::new(&add, &shared);
         let mut task = Self {
             shared,
             face,
@@ -283,6 +283,7 @@ impl Drop for TorrentTask {
 fn params(shared: &Shared, face: &Face, seed: u64) -> Params {
     let mut config = CoreConfig::default();
     config.peers_max = shared.config.peers_per_torrent_max;
+    config.addresses = shared.config.addresses;
     config.peer_exchange = shared.config.peer_exchange;
     config.receive_budget = shared.config.receive_budget;
     config.send_budget = shared.config.send_budget;

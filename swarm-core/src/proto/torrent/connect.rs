@@ -114,8 +114,7 @@ impl Torrent {
         }
         let most = (config.peers_max / SITE_SHARE).max(config.peers_per_ip_max);
         let is_shared = !is_one_host || ip.is_ipv6();
-        (is_shared && count(&|other| site_of(other) == site) >= most)
-            .then_some(Limit::PeersPerSite)
+        (is_shared && count(&|other| site_of(other) == site) >= most).then_some(Limit::PeersPerSite)
     }
 
     /// The connection we already have to the same peer, and who dialled it.

@@ -63,6 +63,7 @@ mod table;
 mod tests;
 mod unverified;
 
+pub use handles::OpenFiles;
 pub use journal::{Kept, Sight};
 pub use open::OpenError;
 pub(crate) use record::Stamp;
