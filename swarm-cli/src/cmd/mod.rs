@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use swarm_core::session::{Event, TorrentEvent};
 use swarm_core::types::{Moment, Untrusted};
-use swarm_core::{Error, Session};
+use swarm_core::{Config, Error, Session};
 
 use crate::args::{Command, ShowArgs};
 use crate::clock::Clock;
@@ -158,6 +158,16 @@ async fn shut_down(session: &Session, context: &mut Context) {
     }
 }
 
+/// What to say when the system allows fewer connections than were asked for.
+fn few_places(session: &Session, config: &Config) -> Vec<String> {
+    let most = session.stats().peers_max;
+    let text = format!(
+        "at most {most} connections, not {}: few files may be open (see ulimit -n)",
+        config.peers_max
+    );
+    Vec::from_iter((most < config.peers_max).then_some(text))
+}
+
 /// The session's errors by blame, as exit codes.
 fn session_failure(error: Error) -> Failure {
     match error {
@@ -192,7 +202,7 @@ fn session_failure(error: Error) -> Failure {
         Error::System(error) => {
             Failure::new(Code::Internal, format!("the system fails: {}", plain(&error)))
         }
-        Error::EmptySelection => Failure::usage(error.to_string()),
+        Error::EmptySelection | Error::TooMany(_) => Failure::usage(error.to_string()),
         Error::AlreadyAdded(_) => Failure::usage(error.to_string()),
         _ => Failure::new(Code::Internal, error.to_string()),
     }

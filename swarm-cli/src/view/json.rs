@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
 use serde_json::{Serializer, Value, json};
-use swarm_core::types::Moment;
+use swarm_core::types::{LimitCounts, Moment};
 
 use super::{Note, Snapshot, Stage, text, write_stderr, write_stdout};
 use crate::exit::Failure;
@@ -136,7 +136,7 @@ fn event(note: &Note) -> Option<Value> {
             "v": VERSION, "event": "done", "info_hash": done.info_hash, "name": done.name,
             "path": done.path, "bytes": done.bytes, "seconds": done.elapsed.as_secs_f64(),
             "downloaded": done.downloaded, "uploaded": done.uploaded, "wasted": done.wasted,
-            "peers": done.peers,
+            "peers": done.peers, "limits": limits(&done.limits),
         }),
         Note::Error { link, failure } => json!({
             "v": VERSION, "event": "error", "code": failure.code().number(),
@@ -144,6 +144,11 @@ fn event(note: &Note) -> Option<Value> {
         }),
         Note::Report(_) | Note::Summary(_) => return None,
     })
+}
+
+/// Bounds that have bitten, by name.
+fn limits(counts: &LimitCounts) -> Value {
+    counts.hits().map(|(limit, times)| (limit.name().to_owned(), Value::from(times))).collect()
 }
 
 /// `inspect --json`: the contract's names, in its order.
@@ -251,6 +256,7 @@ impl<F: Formatter> Formatter for Ascii<F> {
 mod tests {
     use super::*;
     use crate::exit::Code;
+    use swarm_core::types::Limit;
 
     #[test]
     fn text_is_ascii_and_reads_back_exactly() {
@@ -312,6 +318,15 @@ mod tests {
             (&json!("seeding"), &json!("warning"))
         );
         assert!(!json.lines(&warning).is_empty());
+    }
+
+    #[test]
+    fn only_bounds_that_have_bitten_are_named() {
+        let mut counts = LimitCounts::default();
+        assert_eq!(limits(&counts), json!({}));
+        counts.add(Limit::DialRate, 3);
+        counts.hit(Limit::Peers);
+        assert_eq!(limits(&counts), json!({ "dial_rate": 3, "peers": 1 }));
     }
 
     #[test]

@@ -23,5 +23,6 @@ mod source;
 mod tasks;
 pub(crate) mod torrent;
 mod trackers;
+pub(crate) mod web;
 
 pub(crate) use accept::run as accept;

@@ -11,6 +11,7 @@ use super::meter::LimitMeter;
 use super::tasks::Tasks;
 use super::torrent::{Face, Inbox};
 use super::trackers::TrackerClient;
+use super::web::{Patience, Web};
 use crate::data::{BlockPool, Workers};
 use crate::proto::candidates::{DIALS_BURST, DIALS_PER_SECOND, HALF_OPEN_MAX};
 use crate::proto::limits::EventBucket;
@@ -20,6 +21,7 @@ use crate::types::{InfoHash, Limit, PeerId};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
@@ -27,6 +29,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 const CHECKPOINTS_MAX: usize = 4;
 /// Jobs that wait for a worker, of each kind.
 const WORKER_LINE_MAX: usize = 256;
+
+/// How long parts of an exchange with a web server may take.
+const PATIENCE: Patience =
+    Patience { connect: Duration::from_secs(10), idle: Duration::from_secs(10) };
 
 /// One connection's place among those of the session.
 pub(crate) type Slot = OwnedSemaphorePermit;
@@ -60,6 +66,7 @@ pub(crate) struct Shared {
     /// Checkpoints under way at once.
     pub(crate) checkpoints: Semaphore,
     pub(crate) trackers: TrackerClient,
+    pub(crate) web: Arc<Web>,
     pub(crate) http: Option<HttpConnections>,
     pub(crate) listen: OnceLock<Vec<SocketAddr>>,
     /// True once the session stops.
@@ -81,6 +88,7 @@ impl Shared {
         let clock = Clock::start();
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let worker_count = if config.workers == 0 { cores } else { config.workers };
+        let web = Arc::new(Web::new(&config.client, config.addresses, PATIENCE));
         let plan = Plan::new(config.peers_max);
         let buffers =
             (config.receive_budget + config.send_budget) / u64::from(crate::types::BLOCK_SIZE);
@@ -103,7 +111,8 @@ impl Shared {
             lobby: Mutex::new(Lobby::new(plan.unidentified)),
             dials: Mutex::new(EventBucket::new(clock.now(), DIALS_PER_SECOND, DIALS_BURST)),
             checkpoints: Semaphore::new(CHECKPOINTS_MAX),
-            trackers: TrackerClient::new(&config.client, super::entropy::seed()?),
+            trackers: TrackerClient::new(Arc::clone(&web), super::entropy::seed()?),
+            web,
             http,
             listen: OnceLock::new(),
             stop: watch::Sender::new(false),

@@ -43,7 +43,7 @@ async fn who_says_nothing_is_closed_when_the_time_for_a_handshake_is_over() {
     let start = Instant::now();
     assert!(matches!(silent.read(&mut trickle).await, Ok(0) | Err(_)));
     assert!(matches!(slow.read(&mut trickle).await, Ok(0) | Err(_)));
-    assert!(start.elapsed() <= HANDSHAKE_TIMEOUT + std::time::Duration::from_secs(1));
+    assert!(start.elapsed() <= HANDSHAKE_TIMEOUT + Duration::from_secs(1));
     assert_eq!(hits(&session, Limit::HandshakeTime), 2);
     tokio::time::resume();
     shut_down(session).await;
@@ -144,11 +144,11 @@ async fn dials_of_all_torrents_together_have_a_rate() {
     for _ in 0..DIALS_BURST {
         shared.dial_turn().await;
     }
-    assert!(start.elapsed() < std::time::Duration::from_millis(100));
+    assert!(start.elapsed() < Duration::from_millis(100));
     for _ in 0..30 {
         shared.dial_turn().await;
     }
-    assert!(start.elapsed() >= std::time::Duration::from_millis(900));
+    assert!(start.elapsed() >= Duration::from_millis(900));
     assert_eq!(hits(&session, Limit::DialRate), 30);
     tokio::time::resume();
     shut_down(session).await;

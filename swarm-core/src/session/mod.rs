@@ -24,18 +24,26 @@ pub use stats::{
     DialReport, FileStats, PeerStats, SessionStats, SourceReport, TorrentStats, Trouble,
 };
 
+pub use crate::engine::web::{RedirectFault, WebError};
 pub use crate::proto::candidates::AddressPolicy;
 pub use crate::proto::event::{Event as TorrentEvent, Phase};
 
 use crate::engine::gate::Gate;
 use crate::engine::shared::{Entry, Shared};
 use crate::engine::torrent::{Face, INBOX_MAX, Opened, Opening, Start, TorrentTask};
+use crate::engine::web::{Errand, Trust};
 use crate::engine::{accept, entropy, listen};
+use crate::metainfo::TORRENT_SIZE_MAX;
+use crate::types::Limit;
 use add::Source;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+
+/// A `.torrent` that has not come from a web server by then never will.
+const DOWNLOAD_LIMIT: Duration = Duration::from_secs(30);
 
 /// A whole client: one peer id, one set of listening ports, any number of torrents.
 ///
@@ -147,6 +155,35 @@ impl Session {
         entries.into_iter().map(|entry| TorrentHandle::new(entry.face)).collect()
     }
 
+    /// Fetches a `.torrent` from a web server that the user named, and gives its bytes: at most
+    /// [`TORRENT_SIZE_MAX`], within 30 s. A redirect leads neither from `https` to `http` nor
+    /// from the internet into a local network, and nothing leads to a cloud's metadata service.
+    ///
+    /// # Errors
+    /// Says why there are none.
+    pub async fn download_torrent(&self, url: &str) -> Result<Vec<u8>, WebError> {
+        let errand = Errand {
+            url,
+            trust: Trust::User,
+            family: None,
+            listen: None,
+            longest: TORRENT_SIZE_MAX,
+        };
+        let answer = tokio::time::timeout(DOWNLOAD_LIMIT, self.shared().web.get(errand)).await;
+        let answer = answer.unwrap_or(Err(WebError::TimedOut)).inspect_err(|error| {
+            // The others are bounds on what trackers say.
+            let limit = error.limit();
+            let counts = |limit: &Limit| matches!(limit, Limit::AddressRefused | Limit::Redirects);
+            if let Some(limit) = limit.filter(counts) {
+                self.shared().limits.hit(limit);
+            }
+        })?;
+        match answer.status {
+            200..300 => Ok(answer.body),
+            status => Err(WebError::Status(status)),
+        }
+    }
+
     /// A snapshot of the session as a whole, exact.
     #[must_use]
     pub fn stats(&self) -> SessionStats {
@@ -170,6 +207,10 @@ impl Session {
         shared.tasks.joined().await;
         let workers = shared.clone();
         shared.tasks.blocking("join workers", move || workers.workers.shutdown()).await;
+        let limits = shared.limits.counts();
+        if limits.hits().next().is_some() {
+            tracing::debug!(?limits, "bounds of the session that have bitten");
+        }
     }
 
     fn shared(&self) -> &Arc<Shared> {
