@@ -172,13 +172,14 @@ impl Task {
             let is_trusted = self.trusted.contains(&announcement.tracker);
             let trust = if is_trusted { Trust::User } else { Trust::Torrent };
             let request = AnnounceRequest::new(&announcement, &self.who, trust);
-            if self.shared.trackers.is_busy() {
-                self.shared.limits.hit(Limit::Announces);
-            }
             let (id, url) = (announcement.id, announcement.url);
             let shared = self.shared.clone();
-            self.asking
-                .push(Box::pin(async move { (id, url, shared.trackers.announce(request).await) }));
+            self.asking.push(Box::pin(async move {
+                if shared.trackers.is_busy() {
+                    shared.limits.hit(Limit::Announces);
+                }
+                (id, url, shared.trackers.announce(request).await)
+            }));
         }
     }
 

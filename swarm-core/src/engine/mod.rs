@@ -22,7 +22,7 @@ pub(crate) mod shared;
 mod source;
 mod tasks;
 pub(crate) mod torrent;
-mod trackers;
+pub(crate) mod trackers;
 pub(crate) mod web;
 
 pub(crate) use accept::run as accept;

@@ -153,3 +153,68 @@ async fn dials_of_all_torrents_together_have_a_rate() {
     tokio::time::resume();
     shut_down(session).await;
 }
+
+/// What trackers do to us, by name.
+#[tokio::test]
+async fn bounds_on_trackers_are_counted() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let answer = |head: &str| match () {
+        () if head.contains("/announce/away?") => {
+            "HTTP/1.1 302 Found\r\nLocation: http://169.254.169.254/\r\n\r\n".to_owned()
+        }
+        () if head.contains("/announce/round") => {
+            "HTTP/1.1 302 Found\r\nLocation: /announce/round\r\nContent-Length: 0\r\n\r\n"
+                .to_owned()
+        }
+        () => format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(2 << 20)),
+    };
+    let serve = async {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            // A body that is too long is not taken to its end.
+            let _ = stream.write_all(answer(&String::from_utf8_lossy(&head)).as_bytes()).await;
+        }
+    };
+    let session = session().await;
+    let folder = tempfile::tempdir().unwrap();
+    let url = |path: &str| format!("http://{addr}/announce/{path}");
+    let add = AddTorrent::fetch(metainfo_of(b"one"), folder.path());
+    let add = ["away", "round", "long"].iter().fold(add, |add, path| add.tracker_tier([url(path)]));
+    session.add(add).await.unwrap();
+    let due = [Limit::AddressRefused, Limit::Redirects, Limit::TrackerReply];
+    let all_counted = async {
+        while due.iter().any(|limit| hits(&session, *limit) == 0) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        () = serve => unreachable!("the server never ends"),
+        result = timeout(LIMIT, all_counted) => result.unwrap(),
+    }
+    shut_down(session).await;
+}
+
+#[tokio::test]
+async fn announces_that_wait_for_others_are_counted() {
+    use crate::engine::trackers::CONCURRENT_MAX;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let session = session().await;
+    let folder = tempfile::tempdir().unwrap();
+    let tier = |n| [format!("http://{addr}/announce/{n}")];
+    let add = AddTorrent::fetch(metainfo_of(b"one"), folder.path());
+    let add = (0..=CONCURRENT_MAX).fold(add, |add, n| add.tracker_tier(tier(n)));
+    session.add(add).await.unwrap();
+    let waits = async {
+        while hits(&session, Limit::Announces) == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(LIMIT, waits).await.unwrap();
+    shut_down(session).await;
+}

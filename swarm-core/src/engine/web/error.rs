@@ -125,3 +125,22 @@ fn network(kind: io::ErrorKind) -> String {
         kind => kind.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_bound_refuses_is_counted_as_its_bite() {
+        for (error, limit) in [
+            (WebError::Forbidden([0; 4].into()), Some(Limit::AddressRefused)),
+            (WebError::Inwards([127, 0, 0, 1].into()), Some(Limit::AddressRefused)),
+            (WebError::Redirect(RedirectFault::TooMany), Some(Limit::Redirects)),
+            (WebError::TimedOut, Some(Limit::TrackerTime)),
+            (WebError::TooLong(1), Some(Limit::TrackerReply)),
+            (WebError::Status(500), None),
+        ] {
+            assert_eq!(error.limit(), limit, "{error}");
+        }
+    }
+}
