@@ -7,6 +7,7 @@ mod addresses;
 mod args;
 mod clock;
 mod cmd;
+mod confine;
 mod diagnosis;
 mod exit;
 mod link;

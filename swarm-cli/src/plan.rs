@@ -153,6 +153,17 @@ impl FetchPlan {
     }
 }
 
+impl FetchPlan {
+    /// Where it writes; nowhere when no link is one.
+    pub(crate) fn folders(&self) -> Vec<PathBuf> {
+        if self.links.iter().all(|(_, link)| link.is_err()) {
+            return Vec::new();
+        }
+        let state = self.network.config.state_folder.iter().cloned();
+        state.chain([self.folder.clone()]).collect()
+    }
+}
+
 impl SeedPlan {
     pub(crate) fn new(args: SeedArgs) -> Result<Self, Failure> {
         let network = Network::new(&args.network)?;

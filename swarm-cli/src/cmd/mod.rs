@@ -16,6 +16,7 @@ pub(crate) mod seed;
 pub(crate) mod verify;
 mod watch;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ use swarm_core::{Config, Error, Session};
 
 use crate::args::{Command, ShowArgs};
 use crate::clock::Clock;
+use crate::confine;
 use crate::exit::{Code, Failure, plain};
 use crate::plan::{self, CreatePlan, FetchPlan, SeedPlan};
 use crate::signals::Signals;
@@ -48,11 +50,12 @@ fn run_checked(command: Command) -> Result<ExitCode, Failure> {
     let code = match command {
         Command::Seed(args) => {
             let plan = SeedPlan::new(*args)?;
-            transfer(plan.show, async |context| seed::run(plan, context).await)
+            transfer(plan.show, &[], async |context| seed::run(plan, context).await)
         }
         Command::Fetch(args) => {
             let plan = FetchPlan::new(*args)?;
-            transfer(plan.show, async |context| fetch::run(plan, context).await)
+            let folders = plan.folders();
+            transfer(plan.show, &folders, async |context| fetch::run(plan, context).await)
         }
         Command::Create(args) => {
             let plan = CreatePlan::new(&args)?;
@@ -72,12 +75,17 @@ fn run_checked(command: Command) -> Result<ExitCode, Failure> {
     code.map(ExitCode::from)
 }
 
-/// `seed` and `fetch`: a failure of the whole is an event too.
+/// `seed` and `fetch`: a failure of the whole is an event too. What writes into known `folders`
+/// only is kept from writing anywhere else.
 fn transfer(
     show: ShowArgs,
+    folders: &[PathBuf],
     work: impl AsyncFnOnce(&mut Context) -> Result<Code, Failure>,
 ) -> Result<Code, Failure> {
     log(show.verbose)?;
+    if !folders.is_empty() {
+        confine::to(folders);
+    }
     with_context(View::new(show), async |context| match work(context).await {
         Ok(code) => Ok(code),
         Err(failure) if failure.code() == Code::ClosedPipe => Err(failure),

@@ -143,6 +143,10 @@ async fn redirects_and_bodies_are_bounded() {
         let (answer, _) = play(&[(&listener, body)], web.get(errand(&url, Trust::User))).await;
         assert_eq!(answer.map_err(|error| matches!(error, WebError::TooLong(_))).is_ok(), fits);
     }
+    let headers = "X: y\r\n".repeat(HEADERS_MAX + 1);
+    let many = format!("HTTP/1.1 200 OK\r\n{headers}Content-Length: 0\r\n\r\n");
+    let (answer, _) = play(&[(&listener, many)], web.get(errand(&url, Trust::User))).await;
+    assert!(matches!(answer, Err(WebError::Http(_))), "{answer:?}");
     assert_eq!(web.clients.lock().await.len(), 1, "one client does for all of these");
 }
 

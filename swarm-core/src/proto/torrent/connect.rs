@@ -284,7 +284,7 @@ impl Torrent {
 const SITE_SHARE: usize = 2;
 
 /// Peer ids barred at once; an address is barred by the candidate list.
-const BARRED_MAX: usize = 1024;
+pub(super) const BARRED_MAX: usize = 1024;
 
 /// Whether to dial the address again, and how soon.
 fn parting(why: CloseReason, moved: bool) -> Parting {

@@ -1,5 +1,6 @@
 //! Stories of peers that go too far, one a bound.
 
+use super::super::connect::BARRED_MAX;
 use super::*;
 
 #[test]
@@ -279,4 +280,47 @@ fn a_peer_that_does_not_read_is_counted() {
     story.meet(1, FAST, Direction::Incoming);
     story.tell(Input::Disconnected { peer: PeerKey(1), why: CloseReason::Overloaded });
     assert_eq!(story.hits(Limit::UnsentBytes), 1);
+}
+
+/// LIMITS B14: each granted piece three times, and no more.
+#[test]
+fn what_is_granted_while_choked_is_served_a_few_times_only() {
+    let mut story = Story::nobody_served();
+    story.meet(1, FAST, Direction::Incoming);
+    let granted: Vec<u32> = sent(&story.say(1, Message::Interested), 1)
+        .into_iter()
+        .filter_map(|m| if let Message::AllowedFast(piece) = m { Some(piece.get()) } else { None })
+        .collect();
+    assert_eq!(granted.len(), 5);
+    let mut rejected = 0;
+    for turn in 0..100 {
+        let span = span(granted[turn % 5], 0);
+        let out = story.say(1, Message::Request(span));
+        rejected += usize::from(sent(&out, 1).contains(&Message::Reject(span)));
+    }
+    let blocks = metainfo(8).geometry().blocks_per_piece() as usize;
+    assert_eq!(100 - rejected, 3 * 5 * blocks);
+}
+
+#[test]
+fn liars_and_givers_are_remembered_up_to_a_bound() {
+    let mut story = Story::leech();
+    story.join_seed(1);
+    let giver = |n: usize| {
+        let mut id = [0; 20];
+        id[..8].copy_from_slice(&n.to_be_bytes());
+        let addr = SocketAddr::from(([127, 0, 0, 1], 1));
+        Giver { key: PeerKey(u32::try_from(n).unwrap()), addr, id: PeerId::new(id) }
+    };
+    for n in 0..2 * BARRED_MAX {
+        story.torrent.ban(story.now, giver(n));
+    }
+    story.drain();
+    assert_eq!(story.torrent.barred.len(), BARRED_MAX);
+    let content = story.torrent.content.as_mut().unwrap();
+    content.givers = (100..100 + GIVERS_MAX).map(|n| (giver(n).key, giver(n))).collect();
+    let owed = story.torrent.peers[&PeerKey(1)].download.pipeline.owed_blocks().next().unwrap();
+    let (disposition, _) = story.block(1, span(owed.piece.get(), 0));
+    assert_eq!(disposition, Disposition::Keep);
+    assert_eq!(story.torrent.content.as_ref().unwrap().givers.len(), GIVERS_MAX);
 }

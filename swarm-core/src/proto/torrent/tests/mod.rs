@@ -70,6 +70,15 @@ impl Story {
         Self { torrent: Torrent::new(params, Moment::ZERO), now: Moment::ZERO }
     }
 
+    /// A seed without a slot for strangers.
+    fn nobody_served() -> Self {
+        let mut story = Self::magnet();
+        story.torrent.choker = Choker::new(7, 0);
+        story.tell(Input::Metainfo(metainfo(8)));
+        story.tell(Input::Checked { have: Bitfield::all(8) });
+        story
+    }
+
     fn with_pieces(have: impl IntoIterator<Item = u32>) -> Self {
         let mut story = Self::magnet();
         story.tell(Input::Metainfo(metainfo(8)));
