@@ -230,7 +230,9 @@ impl<'a> Fetch<'a> {
             return Ok(());
         };
         let mut done = done(&watched, &completed);
-        done.limits.merge(&self.session.stats().limits);
+        let mut limits = watched.handle.stats().limits;
+        limits.merge(&self.session.stats().limits);
+        done.limits = limits.hits().collect();
         if let After::Serve(_) = self.plan.after {
             job.state = State::Serving(watched, Stay::new(self.context.clock.now()));
         }
@@ -397,7 +399,7 @@ fn done(watched: &Watched, completed: &Completed) -> Done {
         uploaded: completed.uploaded,
         wasted: completed.wasted,
         peers: completed.peers,
-        limits: watched.handle.stats().limits,
+        limits: Vec::new(),
     }
 }
 

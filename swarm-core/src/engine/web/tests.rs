@@ -30,7 +30,7 @@ async fn play<T>(
     servers: &[(&TcpListener, String)],
     client: impl Future<Output = T>,
 ) -> (T, Vec<String>) {
-    let asked = RefCell::default();
+    let asked: RefCell<Vec<String>> = RefCell::default();
     let serve = async {
         for (listener, answer) in servers {
             let (mut stream, _) = listener.accept().await.unwrap();
@@ -39,9 +39,7 @@ async fn play<T>(
                 head.push(stream.read_u8().await.unwrap());
             }
             let head = String::from_utf8(head).unwrap();
-            let mut asked: std::cell::RefMut<'_, Vec<String>> = RefCell::borrow_mut(&asked);
-            asked.push(head.to_ascii_lowercase());
-            drop(asked);
+            asked.borrow_mut().push(head.to_ascii_lowercase());
             // The client may have heard enough.
             let _ = stream.write_all(answer.as_bytes()).await;
         }

@@ -20,7 +20,11 @@ impl Scope {
             IpAddr::V4(ip) => Self::of_v4(ip),
             IpAddr::V6(ip) => {
                 let is_local = ip.is_unicast_link_local() || ip.is_unique_local() || is_nat(ip);
-                let own = Self::from_flags(ip.is_loopback(), is_local);
+                let own = match ip.is_loopback() {
+                    true => Self::Loopback,
+                    false if is_local => Self::Local,
+                    false => Self::Global,
+                };
                 embedded_v4(ip).map_or(own, |inner| own.min(Self::of_v4(inner)))
             }
         }
@@ -29,14 +33,10 @@ impl Scope {
     fn of_v4(ip: Ipv4Addr) -> Self {
         let [first, second, ..] = ip.octets();
         let carrier_nat = first == 100 && (64..128).contains(&second);
-        Self::from_flags(ip.is_loopback(), ip.is_private() || ip.is_link_local() || carrier_nat)
-    }
-
-    const fn from_flags(is_loopback: bool, is_local: bool) -> Self {
-        match (is_loopback, is_local) {
-            (true, _) => Self::Loopback,
-            (false, true) => Self::Local,
-            (false, false) => Self::Global,
+        match ip.is_loopback() {
+            true => Self::Loopback,
+            false if ip.is_private() || ip.is_link_local() || carrier_nat => Self::Local,
+            false => Self::Global,
         }
     }
 }

@@ -70,10 +70,10 @@ impl Story {
         Self { torrent: Torrent::new(params, Moment::ZERO), now: Moment::ZERO }
     }
 
-    /// A seed without a slot for strangers.
-    fn nobody_served() -> Self {
+    /// A seed with one slot for strangers.
+    fn one_served() -> Self {
         let mut story = Self::magnet();
-        story.torrent.choker = Choker::new(7, 0);
+        story.torrent.choker = Choker::new(7, 1);
         story.tell(Input::Metainfo(metainfo(8)));
         story.tell(Input::Checked { have: Bitfield::all(8) });
         story
