@@ -13,6 +13,8 @@ mod interop;
 #[cfg(test)]
 mod layering;
 #[cfg(test)]
+mod reliability;
+#[cfg(test)]
 mod sim;
 #[cfg(test)]
 mod support;

@@ -10,6 +10,7 @@ mod cmd;
 mod diagnosis;
 mod exit;
 mod link;
+mod memory;
 mod plan;
 mod selection;
 mod signals;

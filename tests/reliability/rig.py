@@ -83,7 +83,8 @@ def main(text, cases, extend=None):
             verdict.miss(str(failure))
         finally:
             if verdict.misses and options.keep:
-                shutil.copytree(place, options.keep, symlinks=True, dirs_exist_ok=True)
+                with contextlib.suppress(shutil.Error, OSError):
+                    shutil.copytree(place, options.keep, symlinks=True, dirs_exist_ok=True)
             stop_all()
         verdicts.append(verdict)
         shutil.rmtree(place, ignore_errors=True)
