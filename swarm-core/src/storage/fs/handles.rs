@@ -3,6 +3,7 @@
 //! A transfer holds its own reference, so that closing a file here never disturbs it.
 
 use super::residency::Residency;
+use rustix::io::Errno;
 use std::fs::File;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -46,13 +47,13 @@ impl Handles {
         &self,
         key: Key,
         access: Access,
-        open: impl FnOnce() -> io::Result<File>,
+        mut open: impl FnMut() -> io::Result<File>,
     ) -> io::Result<Arc<File>> {
         if let Some((file, _)) = self.find(key, access) {
             return Ok(file);
         }
         // Opened outside of the lock. Two threads may open one file: the later handle stays.
-        let file = Arc::new(open()?);
+        let file = Arc::new(self.open_with_room(&mut open)?);
         let residency = Residency::of(&file);
         let mut handles = self.lock();
         handles.retain(|handle| handle.key != key);
@@ -61,6 +62,17 @@ impl Handles {
         }
         handles.push(Handle { key, access, file: Arc::clone(&file), residency });
         Ok(file)
+    }
+
+    /// Opens a file; when the process may have no more open, those kept here are closed for it.
+    fn open_with_room(&self, open: &mut impl FnMut() -> io::Result<File>) -> io::Result<File> {
+        match open() {
+            Err(error) if is_exhausted(&error) => {
+                self.clear();
+                open()
+            }
+            result => result,
+        }
     }
 
     /// Closes one file: whoever needs it next opens it anew.
@@ -94,6 +106,12 @@ impl Handles {
     }
 }
 
+/// Whether the process or the system may have no more files open.
+fn is_exhausted(error: &io::Error) -> bool {
+    let full = [Errno::MFILE, Errno::NFILE].map(|errno| errno.raw_os_error());
+    error.raw_os_error().is_some_and(|code| full.contains(&code))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,6 +137,23 @@ mod tests {
         assert_eq!(handles.lock().len(), OPEN_FILES_MAX);
         assert!(!opened(&handles, 0, Access::Read));
         assert!(opened(&handles, 1, Access::Read), "the oldest was closed");
+    }
+
+    #[test]
+    fn files_kept_open_make_room_when_the_process_may_have_no_more() {
+        let handles = Handles::default();
+        for key in 0..9 {
+            opened(&handles, key, Access::Read);
+        }
+        let open = || match handles.lock().len() {
+            0 => tempfile::tempfile(),
+            _ => Err(Errno::MFILE.into()),
+        };
+        handles.take(Key::File(9), Access::Read, open).unwrap();
+        assert_eq!(handles.lock().len(), 1);
+        handles.clear();
+        let refused = handles.take(Key::File(0), Access::Read, || Err(Errno::MFILE.into()));
+        assert!(refused.is_err_and(|error| is_exhausted(&error)), "there is nothing to close");
     }
 
     #[test]
