@@ -160,7 +160,7 @@ def failing_calls(options, place, verdict):
         "writes-10%-full": ["pwritev:error=ENOSPC:when=10+10"],
         "writes-read-only": ["pwritev:error=EROFS:when=50+1"],
         "syncs-all": ["fdatasync:error=EIO", "fsync:error=EIO", "syncfs:error=EIO"],
-        "opens-10%": ["openat2:error=EIO:when=10+10"],
+        "opens-all": ["pwritev:error=EIO:when=1..4", "openat2:error=EIO", "openat:error=EIO"],
         "renames-all": ["renameat2:error=EIO", "renameat:error=EIO", "rename:error=EIO"],
     }
     for name, rules in matrix.items():
