@@ -15,6 +15,8 @@ mod layering;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod reliability;
+#[cfg(test)]
 mod sim;
 #[cfg(test)]
 mod support;

@@ -11,6 +11,7 @@ mod confine;
 mod diagnosis;
 mod exit;
 mod link;
+mod memory;
 mod plan;
 mod selection;
 mod signals;

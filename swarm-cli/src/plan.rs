@@ -280,6 +280,7 @@ impl Network {
         config.peer_exchange = !args.no_pex;
         config.shutdown_timeout = SHUTDOWN_TIMEOUT;
         config.state_folder = state_folder(|name| std::env::var_os(name));
+        crate::memory::fit(&mut config);
         if let Some(most) = args.max_peers.and_then(|most| usize::try_from(most).ok()) {
             config.peers_max = most;
             config.peers_per_torrent_max = most;

@@ -232,6 +232,7 @@ impl Torrent {
         }
         self.metadata.give_up(key);
         self.sending -= peer.upload.serving.sending();
+        self.unchoked -= usize::from(peer.is_unchoked());
         self.starved.retain(|starved| *starved != key);
         let moved = peer.download.meter.total() + peer.upload.meter.total() > 0;
         // Two seeds close their connection at the same time: each sees the other do it.

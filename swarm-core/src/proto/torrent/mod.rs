@@ -123,6 +123,8 @@ pub struct Torrent {
     totals: Totals,
     /// Bytes handed to the driver for sending, over all peers.
     sending: u64,
+    /// Peers that are not choked: counted as it changes, since every block served asks.
+    unchoked: usize,
     /// Peers whose requests wait for the send budget, first come first served.
     starved: VecDeque<PeerKey>,
     next_tick: Moment,
@@ -178,6 +180,7 @@ impl Torrent {
             barred: BTreeSet::new(),
             totals: Totals::default(),
             sending: 0,
+            unchoked: 0,
             starved: VecDeque::new(),
             next_tick: now,
             picks: Vec::new(),

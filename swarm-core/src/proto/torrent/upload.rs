@@ -55,6 +55,7 @@ impl Torrent {
 
     pub(super) fn unchoke(&mut self, now: Moment, key: PeerKey) {
         let Some(peer) = self.peers.get_mut(&key) else { return };
+        self.unchoked += usize::from(!peer.is_unchoked());
         peer.upload.slot = Slot::Unchoked { total_before: peer.upload.meter.total() };
         peer.upload.allowed_served = 0;
         self.send(now, key, Message::Unchoke);
@@ -62,6 +63,7 @@ impl Torrent {
 
     fn choke(&mut self, now: Moment, key: PeerKey) {
         let Some(peer) = self.peers.get_mut(&key) else { return };
+        self.unchoked -= usize::from(peer.is_unchoked());
         peer.upload.slot = Slot::Choked { since: now };
         let fast = peer.wire.reserved.fast;
         let allowed = &peer.upload.allowed;
@@ -120,9 +122,9 @@ impl Torrent {
 
     /// Hands the driver what the peer's turn, its window and the send budget have room for.
     fn pump(&mut self, now: Moment, key: PeerKey) {
-        let served = self.peers.values().filter(|peer| peer.is_unchoked()).count().max(1);
         let budget = self.params.config.send_budget;
-        let fair = (budget / u64::try_from(served).unwrap_or(u64::MAX)).max(SHARE_MIN);
+        let served = u64::try_from(self.unchoked.max(1)).unwrap_or(u64::MAX);
+        let fair = (budget / served).max(SHARE_MIN);
         let Some(peer) = self.peers.get_mut(&key) else { return };
         let rate = peer.upload.meter.rate(now);
         let lanes = &mut self.lanes;

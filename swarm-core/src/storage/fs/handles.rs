@@ -3,6 +3,7 @@
 //! A transfer holds its own reference, so that closing a file here never disturbs it.
 
 use super::residency::Residency;
+use rustix::io::Errno;
 use std::fs::File;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -75,13 +76,13 @@ impl Handles {
         &self,
         key: Key,
         access: Access,
-        open: impl FnOnce() -> io::Result<File>,
+        mut open: impl FnMut() -> io::Result<File>,
     ) -> io::Result<Arc<File>> {
         if let Some((file, _)) = self.find(key, access) {
             return Ok(file);
         }
         // Opened outside of the lock. Two threads may open one file: the later handle stays.
-        let file = Arc::new(open()?);
+        let file = Arc::new(self.open_with_room(&mut open)?);
         let residency = Residency::of(&file);
         let mut handles = self.lock();
         let before = handles.len();
@@ -105,6 +106,17 @@ impl Handles {
 
     fn closed(&self, count: usize) {
         self.shared.open.fetch_sub(count, Ordering::Relaxed);
+    }
+
+    /// Opens a file; when the process may have no more open, those kept here are closed for it.
+    fn open_with_room(&self, open: &mut impl FnMut() -> io::Result<File>) -> io::Result<File> {
+        match open() {
+            Err(error) if is_exhausted(&error) => {
+                self.clear();
+                open()
+            }
+            result => result,
+        }
     }
 
     /// Closes one file: whoever needs it next opens it anew.
@@ -147,6 +159,12 @@ impl Drop for Handles {
     fn drop(&mut self) {
         self.clear();
     }
+}
+
+/// Whether the process or the system may have no more files open.
+fn is_exhausted(error: &io::Error) -> bool {
+    let full = [Errno::MFILE, Errno::NFILE].map(|errno| errno.raw_os_error());
+    error.raw_os_error().is_some_and(|code| full.contains(&code))
 }
 
 #[cfg(test)]
@@ -194,6 +212,23 @@ mod tests {
         storages[1].clear();
         drop(storages);
         assert_eq!(files.count(), 0);
+    }
+
+    #[test]
+    fn files_kept_open_make_room_when_the_process_may_have_no_more() {
+        let handles = Handles::default();
+        for key in 0..9 {
+            opened(&handles, key, Access::Read);
+        }
+        let open = || match handles.lock().len() {
+            0 => tempfile::tempfile(),
+            _ => Err(Errno::MFILE.into()),
+        };
+        handles.take(Key::File(9), Access::Read, open).unwrap();
+        assert_eq!(handles.lock().len(), 1);
+        handles.clear();
+        let refused = handles.take(Key::File(0), Access::Read, || Err(Errno::MFILE.into()));
+        assert!(refused.is_err_and(|error| is_exhausted(&error)), "there is nothing to close");
     }
 
     #[test]
