@@ -56,6 +56,34 @@ fn who_claims_pieces_it_lacks_costs_a_snub_at_most() {
     }
 }
 
+/// Blocks that it took on go to others after 20 s, of which it is the only one here: a slow seed
+/// that nobody waits for.
+#[test]
+fn p25_who_takes_requests_and_sends_nothing_costs_a_snub_at_most() {
+    for seed in seeds(4) {
+        let mute = Spec::seed().conduct(Conduct::Mute);
+        let (mut world, ours, _) = swarm(seed, &[mute.clone(), mute]);
+        world.finish(&ours, Duration::from_secs(30));
+        world.part();
+    }
+}
+
+/// It is there, asked and silent: its side of the connection has died without a word.
+#[test]
+fn p38_a_peer_that_vanishes_without_a_word_is_let_go_after_two_minutes() {
+    for seed in seeds(4) {
+        let (mut world, ours, others) = swarm(seed, &[Spec::leech()]);
+        world.run_for(Duration::from_millis(500));
+        world.silence(others[0]);
+        world.finish(&ours, Duration::from_secs(60));
+        world.run_for(Duration::from_secs(121));
+        for host in ours {
+            let stays = world.hosts[host].peers.iter().any(|(_, peer)| peer.remote == others[0]);
+            assert!(!stays, "#{host} still holds on to it");
+        }
+    }
+}
+
 #[test]
 fn who_takes_back_all_its_requests_slows_nobody_down() {
     is_borne(Conduct::Canceller, 1.5);
