@@ -26,12 +26,6 @@ pub(super) struct Attacker {
     question: u32,
 }
 
-/// Blocks given, what became of it, as a thief of time sees it.
-#[derive(Debug, Default)]
-pub(super) struct Given {
-    pub(super) blocks: u32,
-}
-
 impl Attacker {
     /// Connects and says nothing.
     pub(super) fn connect(addr: SocketAddr) -> Self {
@@ -163,8 +157,7 @@ impl Attacker {
 
     /// Says that it has everything, and serves whoever asks, with what `spoil` makes of each
     /// block, until the victim closes the connection.
-    pub(super) fn gives(&mut self, spoil: impl Fn(Span, &mut Vec<u8>)) -> Given {
-        let mut given = Given::default();
+    pub(super) fn gives(&mut self, spoil: impl Fn(Span, &mut [u8])) {
         self.say(&Message::HaveAll);
         self.say(&Message::Unchoke);
         while let Some(message) = self.hear() {
@@ -174,11 +167,9 @@ impl Attacker {
             spoil(span, &mut data);
             frame.extend(data);
             if !self.send(&frame) {
-                break;
+                return;
             }
-            given.blocks += 1;
         }
-        given
     }
 
     /// Says that it has everything; the first request for a block.

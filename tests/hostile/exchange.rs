@@ -72,17 +72,14 @@ fn p27_who_gives_wrong_metadata_is_banned_and_another_is_asked() {
 }
 
 /// More of them than are asked at a time, and there first.
-#[test]
-fn p27_peers_that_promise_metadata_and_send_none_do_not_keep_it_from_us() {
+pub(super) fn p27_peers_that_promise_metadata_and_send_none_do_not_keep_it_from_us() {
     let victim = Victim::resolves();
-    let mute: Vec<Attacker> =
-        (0..6).map(|_| offers(&victim, any_id(), metadata_size())).collect();
+    let mute: Vec<Attacker> = (0..6).map(|_| offers(&victim, any_id(), metadata_size())).collect();
     victim.survives("given up after 10 s");
     drop(mute);
 }
 
-#[test]
-fn p27_peers_that_refuse_metadata_or_trickle_it_do_not_keep_it_from_us() {
+pub(super) fn p27_peers_that_refuse_metadata_or_trickle_it_do_not_keep_it_from_us() {
     let victim = Victim::resolves();
     for _ in 0..3 {
         let peer = offers(&victim, any_id(), metadata_size());
@@ -129,7 +126,7 @@ fn p30_addresses_that_nobody_has_are_not_dialled_and_floods_of_them_are_closed()
     teller.flood(&pex(&named), 1_000);
     teller.is_closed();
     // So many that the frame is the longest there is: a hundred of them are looked at.
-    let crowd = |n: u32| SocketAddr::from(([127, 1, (n >> 8) as u8, n as u8], 9));
+    let crowd = |n: u16| SocketAddr::from(([127, 1, n.to_be_bytes()[0], n.to_be_bytes()[1]], 9));
     let crowd: Vec<SocketAddr> = (0..35_000).map(crowd).collect();
     let mut teller = Attacker::join(&victim);
     teller.send(&pex(&crowd));

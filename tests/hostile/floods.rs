@@ -42,8 +42,7 @@ fn p13_interest_on_and_off_is_closed_by_a_bucket() {
 
 /// The queue of requests is as long as we say that it is, the rest of them make no sense. Who
 /// stays below and does not read is closed by the kernel after two minutes, see `engine::dial`.
-#[test]
-fn p20_a_million_requests_and_nothing_read_are_closed_by_the_queue() {
+pub(super) fn p20_a_million_requests_and_nothing_read_are_closed_by_the_queue() {
     let victim = Victim::seeds();
     let mut attacker = Attacker::join(&victim);
     attacker.say(&Message::Interested);

@@ -13,8 +13,7 @@ fn handshake() -> [u8; HANDSHAKE_LEN] {
     Handshake { reserved: Reserved::OURS, info_hash: hash(), peer_id: any_id() }.encode()
 }
 
-#[test]
-fn p01_a_connection_that_says_nothing_is_closed() {
+pub(super) fn p01_a_connection_that_says_nothing_is_closed() {
     let victim = Victim::fetches();
     let mut dumb: Vec<Attacker> = (0..8).map(|_| Attacker::connect(victim.addr)).collect();
     dumb.iter_mut().for_each(Attacker::is_closed_in_silence);
@@ -22,8 +21,7 @@ fn p01_a_connection_that_says_nothing_is_closed() {
 }
 
 /// The bound is on the whole: at this pace all of it would take half a minute.
-#[test]
-fn p02_a_handshake_that_trickles_is_closed_before_it_is_whole() {
+pub(super) fn p02_a_handshake_that_trickles_is_closed_before_it_is_whole() {
     let victim = Victim::fetches();
     let mut slow = Attacker::connect(victim.addr);
     let bytes = handshake();

@@ -10,7 +10,7 @@ use swarm_core::types::Span;
 use swarm_core::wire::Message;
 
 /// A liar at work on a thread of its own: every block it gives is spoilt by `spoil`.
-fn lies(victim: &Victim, spoil: fn(Span, &mut Vec<u8>)) -> (SocketAddr, PeerId) {
+fn lies(victim: &Victim, spoil: fn(Span, &mut [u8])) -> (SocketAddr, PeerId) {
     let id = any_id();
     let mut liar = Attacker::join_as(victim, id);
     let addr = liar.stream.local_addr().unwrap();
@@ -18,11 +18,11 @@ fn lies(victim: &Victim, spoil: fn(Span, &mut Vec<u8>)) -> (SocketAddr, PeerId) 
     (addr, id)
 }
 
-fn noise(span: Span, data: &mut Vec<u8>) {
+fn noise(span: Span, data: &mut [u8]) {
     data.fill(u8::try_from(span.begin >> 14).unwrap_or(1) | 1);
 }
 
-fn one_bit(span: Span, data: &mut Vec<u8>) {
+fn one_bit(span: Span, data: &mut [u8]) {
     data[77] ^= u8::from(span.begin == 0);
 }
 
@@ -63,8 +63,7 @@ fn p19_the_only_source_that_lies_is_banned_at_its_first_piece() {
 }
 
 /// When it is given up is the simulator's to show: in 20 s.
-#[test]
-fn p25_who_takes_requests_and_sends_nothing_does_not_hold_up_the_end() {
+pub(super) fn p25_who_takes_requests_and_sends_nothing_does_not_hold_up_the_end() {
     let victim = Victim::fetches();
     let mut mute: Vec<Attacker> = (0..8).map(|_| Attacker::join(&victim)).collect();
     for mute in &mut mute {
@@ -74,8 +73,7 @@ fn p25_who_takes_requests_and_sends_nothing_does_not_hold_up_the_end() {
     drop(mute);
 }
 
-#[test]
-fn p26_who_trickles_a_block_does_not_hold_up_the_end() {
+pub(super) fn p26_who_trickles_a_block_does_not_hold_up_the_end() {
     let victim = Victim::fetches();
     for _ in 0..8 {
         let mut slow = Attacker::join(&victim);

@@ -69,3 +69,31 @@ mod lies;
 mod shown;
 mod trackers;
 mod victim;
+
+use std::thread;
+
+/// With their names, for the table and for who looks for one that failed.
+macro_rules! named {
+    ($($case:path),* $(,)?) => { [$((stringify!($case), $case as fn())),*] };
+}
+
+/// Each of these waits for a bound of 10 or 20 s, and has nothing to do meanwhile.
+#[test]
+fn cases_that_wait_for_long_bounds_side_by_side() {
+    let cases = named![
+        handshakes::p01_a_connection_that_says_nothing_is_closed,
+        handshakes::p02_a_handshake_that_trickles_is_closed_before_it_is_whole,
+        exchange::p27_peers_that_promise_metadata_and_send_none_do_not_keep_it_from_us,
+        exchange::p27_peers_that_refuse_metadata_or_trickle_it_do_not_keep_it_from_us,
+        lies::p25_who_takes_requests_and_sends_nothing_does_not_hold_up_the_end,
+        lies::p26_who_trickles_a_block_does_not_hold_up_the_end,
+        floods::p20_a_million_requests_and_nothing_read_are_closed_by_the_queue,
+        trackers::t10_a_tracker_that_never_answers_is_given_up,
+    ];
+    thread::scope(|scope| {
+        for (name, case) in cases {
+            let thread = thread::Builder::new().name(name.to_owned());
+            thread.spawn_scoped(scope, case).expect("a thread");
+        }
+    });
+}

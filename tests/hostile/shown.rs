@@ -16,10 +16,8 @@ const NAME: &str = "a\u{1b}[2J\u{7}\u{9b}2J\u{202e}gpj\nerror: forged\r\u{200b}"
 
 /// Fails when text for people holds more than lines of characters that stay where they are.
 pub(super) fn assert_harmless(text: &str) {
-    let tricks = |c: char| {
-        c.is_control() && c != '\n'
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}')
-    };
+    let moves = ['\u{200b}'..='\u{200f}', '\u{202a}'..='\u{202e}', '\u{2060}'..='\u{2069}'];
+    let tricks = |c: char| c.is_control() && c != '\n' || moves.iter().any(|set| set.contains(&c));
     assert!(!text.contains(tricks), "{text:?}");
     assert!(!text.lines().any(|line| line.starts_with("error: forged")), "{text}");
 }
@@ -32,7 +30,10 @@ fn torrent(content: &[u8]) -> Vec<u8> {
             info.int("length", i64::try_from(content.len()).unwrap());
             info.bytes("name", NAME);
             info.int("piece length", 1 << 14);
-            info.bytes("pieces", content.chunks(1 << 14).flat_map(Sha1::digest).collect::<Vec<u8>>());
+            info.bytes(
+                "pieces",
+                content.chunks(1 << 14).flat_map(Sha1::digest).collect::<Vec<u8>>(),
+            );
         });
     })
 }
@@ -71,7 +72,8 @@ fn p40_names_that_play_tricks_are_escaped_wherever_they_are_shown() {
     peer.write_all(&extended(0, &client)).unwrap();
 
     let magnet = format!("magnet:?xt=urn:btih:{info_hash}&dn=%1b%5b2J%0aerror: forged&x.pe={at}");
-    let wrong = "magnet:?xt=urn:btih:0123456789abcdef0123456789abcdef01234567&dn=%1b[2J%0a%E2%80%AE";
+    let wrong =
+        "magnet:?xt=urn:btih:0123456789abcdef0123456789abcdef01234567&dn=%1b[2J%0a%E2%80%AE";
     for (link, code) in [("a.torrent", 4), (&magnet, 0), (wrong, 4)] {
         let mut fetch = command(home.path());
         fetch.args(["fetch", "--timeout", if code == 0 { "60s" } else { "1s" }, "-o", "out"]);
