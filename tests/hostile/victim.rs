@@ -16,6 +16,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU16, Ordering};
 use swarm_core::{InfoHash, Metainfo};
 use tempfile::{TempDir, tempdir};
 
@@ -268,9 +269,18 @@ fn honest_seed(there: &TempDir, more: &[&str]) -> (Running, SocketAddr) {
     (seed, addr)
 }
 
-/// A port that nobody has at the moment; what a fetch listens on is not in its events.
+/// A port that nobody has at the moment; what a fetch listens on is not in its events. Below those
+/// that the system hands out by itself, so that nobody gets it meanwhile.
 fn free_port() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = u16::try_from(std::process::id() % 8_000).unwrap();
+    loop {
+        let port = 20_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
+        let addr = SocketAddr::from(([127, 0, 0, 1], port));
+        if TcpListener::bind(addr).is_ok() {
+            return addr;
+        }
+    }
 }
 
 /// The most memory that a process has had, KiB; 0 where the system does not say.
