@@ -8,6 +8,8 @@ mod cli;
 #[cfg(test)]
 mod e2e;
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 #[cfg(feature = "interop")]
 mod interop;
 #[cfg(test)]

@@ -253,6 +253,9 @@ impl Torrent {
 
     /// Never again: the peer has been proven to send wrong data.
     pub(super) fn ban(&mut self, now: Moment, liar: Giver) {
+        if self.is_banned(now, liar.addr, liar.id) {
+            return;
+        }
         // Everything on this machine shares the loopback address: there the id has to do.
         if liar.addr.ip().to_canonical().is_loopback() {
             self.barred.insert(liar.id);

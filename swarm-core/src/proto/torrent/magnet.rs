@@ -4,7 +4,7 @@
 use super::super::PeerKey;
 use super::super::input::CloseReason;
 use super::super::output::Output;
-use super::super::peer::serving;
+use super::super::peer::{Peer, serving};
 use super::blame::Giver;
 use super::metadata::Step;
 use super::{Phase, Torrent};
@@ -86,9 +86,17 @@ impl Torrent {
     }
 
     /// Begins or goes on fetching the metadata from every peer that offers it.
+    /// Those of whom nothing came are asked last.
     pub(super) fn seek_metadata(&mut self, now: Moment) {
-        self.metadata.expire(now);
-        let keys: Vec<PeerKey> = self.peers.keys().copied().collect();
+        let offers = |peer: &&Peer| {
+            peer.wire.metadata_size.is_some()
+                && peer.wire.ids.id_of(Extension::UtMetadata).is_some()
+        };
+        let mut keys: Vec<PeerKey> =
+            self.peers.values().filter(offers).map(|peer| peer.key).collect();
+        let others_wait = keys.iter().any(|key| !self.metadata.is_asking(*key));
+        self.metadata.expire(now, others_wait);
+        keys.sort_unstable_by_key(|key| (self.metadata.failures(*key), *key));
         for key in keys {
             self.ask_metadata(now, key);
         }

@@ -60,6 +60,7 @@ impl Torrent {
             Some(Due::Snub) => self.snub(now, key),
             None => {}
         }
+        self.review_trickle(now, key);
         self.review_interest(now, key);
     }
 

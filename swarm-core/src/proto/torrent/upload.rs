@@ -112,6 +112,9 @@ impl Torrent {
     /// The peer has requests: serves them, now or when it is its turn.
     fn serve(&mut self, now: Moment, key: PeerKey) {
         let Some(peer) = self.peers.get_mut(&key) else { return };
+        if peer.is_stuck(now) {
+            return;
+        }
         if self.phase == Phase::Seeding && !self.lanes.knows(key) {
             peer.upload.debt = peer.upload.debt.max(self.lanes.floor());
         }
@@ -130,7 +133,11 @@ impl Torrent {
         let lanes = &mut self.lanes;
         while self.sending < budget {
             let turn = |span| lanes.take(key, span);
+            let before = peer.upload.serving.sending();
             let Some(span) = peer.upload.serving.next(rate, fair, turn) else { return };
+            if before == 0 {
+                peer.upload.moved = now;
+            }
             self.sending += u64::from(span.length);
             peer.upload.debt = peer.upload.debt.saturating_add(i64::from(span.length));
             peer.times.spoke = now;
@@ -159,12 +166,30 @@ impl Torrent {
         while self.lanes.has_room() {
             let peers = &self.peers;
             let next = self.lanes.next(|key| {
-                let peer = peers.get(&key).filter(|peer| peer.upload.serving.is_waiting())?;
+                let may = |peer: &&Peer| peer.upload.serving.is_waiting() && !peer.is_stuck(now);
+                let peer = peers.get(&key).filter(may)?;
                 let kind = if peer.is_mate() { Kin::Mate } else { Kin::Stranger };
                 Some(Claim { kind, debt: peer.upload.debt })
             });
             let Some(key) = next else { return };
             self.pump(now, key);
+        }
+    }
+
+    /// Takes from those that take nothing what others wait for: their lanes, and if the send
+    /// budget is used up their connections. A peer asks for a lane again as soon as it has taken
+    /// something.
+    pub(super) fn unstick(&mut self, now: Moment) {
+        if self.lanes.is_contested() {
+            let stuck = self.peers.values().filter(|peer| peer.is_stuck(now));
+            stuck.for_each(|peer| self.lanes.end(peer.key, false));
+        }
+        if self.starved.is_empty() {
+            return;
+        }
+        let worst = self.peers.values().filter(|peer| peer.stuck_for(now) >= peer::STUCK_MAX);
+        for key in worst.map(|peer| peer.key).collect::<Vec<PeerKey>>() {
+            self.disconnect(now, key, CloseReason::Overloaded);
         }
     }
 
@@ -183,6 +208,8 @@ impl Torrent {
     pub(super) fn on_sent(&mut self, now: Moment, key: PeerKey, span: Span) {
         let Some(peer) = self.peers.get_mut(&key) else { return };
         peer.upload.serving.done(span);
+        peer.upload.moved = now;
+        let waits = peer.upload.serving.is_waiting();
         peer.upload.meter.add(now, u64::from(span.length));
         peer.times.spoke = now;
         self.sending = self.sending.saturating_sub(u64::from(span.length));
@@ -191,6 +218,9 @@ impl Torrent {
         self.pump_starved(now);
         if self.lanes.holds(key) {
             self.pump(now, key);
+        } else if waits && !self.lanes.knows(key) {
+            // It was stuck and is not any more.
+            self.serve(now, key);
         }
         self.pass_on(now, key);
     }

@@ -328,3 +328,161 @@ fn liars_and_givers_are_remembered_up_to_a_bound() {
     assert_eq!(disposition, Disposition::Keep);
     assert_eq!(story.torrent.content.as_ref().unwrap().givers.len(), GIVERS_MAX);
 }
+
+/// LIMITS P23: so many times the blocks of each granted piece, then as many as make no sense.
+#[test]
+fn p23_pieces_granted_while_choked_are_served_a_few_times_and_then_end_the_connection() {
+    let mut story = Story::seed();
+    for host in 2..10 {
+        story.meet(host, FAST, Direction::Incoming);
+        story.say(host, Message::Interested);
+    }
+    story.meet(1, FAST, Direction::Incoming);
+    let out = story.say(1, Message::Interested);
+    let granted = sent(&out, 1).into_iter().filter_map(|message| match message {
+        Message::AllowedFast(piece) => Some(piece),
+        _ => None,
+    });
+    let granted: Vec<_> = granted.collect();
+    story.wait(Duration::from_secs(2));
+    let span = span(granted[0].get(), 0);
+    let mut served = 0;
+    for _ in 0..1_000 {
+        let out = story.say(1, Message::Request(span));
+        if let Some(why) = closed(&out, 1) {
+            assert_eq!(why, CloseReason::Misbehaved);
+            assert_eq!(served, granted.len() * 2 * 3, "two blocks a piece, three times");
+            return;
+        }
+        served += usize::from(out.contains(&Output::Serve { peer: PeerKey(1), span }));
+        story.tell(Input::Sent { peer: PeerKey(1), span });
+    }
+    panic!("{served} blocks served while choked");
+}
+
+/// LIMITS P26: bytes come all the time, no block ever does, and the memory for open pieces is
+/// used up.
+#[test]
+fn p26_what_a_trickling_peer_owes_is_asked_of_another_after_twenty_seconds() {
+    let mut story = Story::leech();
+    story.tell(Input::Capacity { bytes: 2 * u64::from(PIECE) });
+    let held = requests(&story.join_seed(1), 1);
+    assert_eq!(held.len(), 4, "all that there is room for");
+    let mut out = story.join_seed(2);
+    assert_eq!(requests(&out, 2), []);
+    for _ in 0..19 {
+        out.extend(story.tell(Input::Progress { peer: PeerKey(1), bytes: 1 }));
+        out.extend(story.wait(Duration::from_secs(1)));
+    }
+    assert_eq!(requests(&out, 2), [], "a slow line has its time");
+    for _ in 0..2 {
+        story.tell(Input::Progress { peer: PeerKey(1), bytes: 1 });
+        out.extend(story.wait(Duration::from_secs(1)));
+    }
+    let asked = requests(&out, 2);
+    assert!(!asked.is_empty() && asked.iter().all(|span| held.contains(span)), "{asked:?}");
+    assert_eq!(closed(&out, 1), None);
+    let taken_back = |out: &[Output]| sent(out, 1).contains(&Message::Cancel(asked[0]));
+    assert!(!taken_back(&out), "what comes late is still of use");
+    assert!(taken_back(&story.block(2, asked[0]).1), "until it is here");
+}
+
+/// LIMITS P27: they were there first, and they come back.
+#[test]
+fn p27_peers_that_promise_metadata_and_are_silent_do_not_keep_it_from_us() {
+    let size = Some(u32::try_from(metainfo(8).info_bytes().len()).unwrap());
+    let mut story = Story::magnet();
+    for host in 1..=9 {
+        story.meet(host, FAST, Direction::Incoming);
+        offer_metadata(&mut story, host, size);
+    }
+    story.meet(10, FAST, Direction::Incoming);
+    let mut out = offer_metadata(&mut story, 10, size);
+    assert_eq!(sent(&out, 10), []);
+    out.extend(story.wait(Duration::from_secs(29)));
+    assert_eq!(sent(&out, 10), [], "it is the fourth three's turn");
+    let out = story.wait(Duration::from_secs(2));
+    assert_eq!(sent(&out, 10).len(), 1, "asked as soon as those before it had their time");
+}
+
+/// Strangers that are served ask for everything; the last of them says what was handed out.
+fn greedy(story: &mut Story, hosts: std::ops::RangeInclusive<u8>) -> Vec<Output> {
+    let mut out = Vec::new();
+    for host in hosts {
+        story.meet(host, FAST, Direction::Incoming);
+        story.say(host, Message::Interested);
+        for index in 0..8 {
+            out.extend(story.say(host, Message::Request(span(index, 0))));
+            out.extend(story.say(host, Message::Request(span(index, 1))));
+        }
+    }
+    out
+}
+
+fn served(out: &[Output], host: u8) -> Vec<Span> {
+    let to = |output: &Output| match output {
+        Output::Serve { peer, span } if *peer == PeerKey(host.into()) => Some(*span),
+        _ => None,
+    };
+    out.iter().filter_map(to).collect()
+}
+
+/// LIMITS P20: more of them than there are lanes, and there first.
+#[test]
+fn p20_peers_that_ask_and_do_not_read_do_not_keep_others_from_being_served() {
+    let mut story = Story::seed();
+    greedy(&mut story, 1..=6);
+    let mut out = greedy(&mut story, 7..=7);
+    out.extend(story.wait(Duration::from_secs(4)));
+    assert_eq!(served(&out, 7), [], "they have their time");
+    let out = story.wait(Duration::from_secs(10));
+    assert!(!served(&out, 7).is_empty(), "nobody else takes anything");
+    // One that has only slept has its place again.
+    story.say(1, Message::Request(span(0, 0)));
+    let mut woken = story.tell(Input::Sent { peer: PeerKey(1), span: span(0, 0) });
+    woken.extend(story.wait(Duration::from_secs(1)));
+    assert_eq!(served(&woken, 1), [span(0, 0)]);
+    assert!((1..=7).all(|host| closed(&out, host).is_none()), "there is memory for all of them");
+}
+
+/// The same for the memory that waits to be sent.
+#[test]
+fn p20_peers_that_do_not_read_are_closed_when_others_wait_for_the_memory_they_hold() {
+    let mut story = Story::seed();
+    story.torrent.params.config.send_budget = 24 * 16384;
+    let mut out = greedy(&mut story, 1..=3);
+    let held: usize = (1..=3).map(|host| served(&out, host).len()).sum();
+    assert_eq!(held, 24, "the whole budget");
+    out.extend(greedy(&mut story, 4..=4));
+    out.extend(story.wait(Duration::from_secs(9)));
+    assert_eq!(served(&out, 4), []);
+    let out = story.wait(Duration::from_secs(3));
+    assert!((1..=3).any(|host| closed(&out, host) == Some(CloseReason::Overloaded)), "{out:?}");
+    assert!(!served(&out, 4).is_empty());
+}
+
+/// LIMITS P26 at the end: what may be asked twice in all is little, and held by those who trickle.
+#[test]
+fn p26_trickling_peers_do_not_use_up_what_may_be_asked_twice() {
+    let mut story = Story::leech();
+    let mut out = Vec::new();
+    // Four hold all blocks, the next four copies of them.
+    for host in 1..=8 {
+        out.extend(story.join_seed(host));
+    }
+    out.extend(story.join_seed(9));
+    assert_eq!(requests(&out, 9), [], "everything is asked of others, and twice what may be");
+    let mut here = 0;
+    for _ in 0..40 {
+        for host in 1..=8 {
+            story.tell(Input::Progress { peer: PeerKey(host), bytes: 1 });
+        }
+        out = story.wait(Duration::from_secs(1));
+        let mut asked = VecDeque::from(requests(&out, 9));
+        while let Some(span) = asked.pop_front() {
+            here += 1;
+            asked.extend(requests(&story.block(9, span).1, 9));
+        }
+    }
+    assert_eq!(here, 16, "all of it comes from the one that delivers");
+}
