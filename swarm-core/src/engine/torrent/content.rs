@@ -63,6 +63,8 @@ pub(crate) struct Opened {
     pub(crate) storage: Arc<FsStorage>,
     /// Pieces that an earlier run verified.
     pub(crate) known: Bitfield,
+    /// There is nothing on the disk that could be checked.
+    pub(crate) is_blank: bool,
 }
 
 /// A job of this torrent is done.
@@ -139,7 +141,8 @@ impl Opening {
             storage = storage.remember_in(folder);
         }
         let known = storage.recall();
-        Ok(Opened { metainfo, storage: Arc::new(storage), known })
+        let is_blank = storage.is_blank();
+        Ok(Opened { metainfo, storage: Arc::new(storage), known, is_blank })
     }
 
     pub(super) const fn is_fetch(&self) -> bool {
@@ -207,13 +210,13 @@ impl TorrentTask {
     }
 
     fn on_opened(&mut self, now: Moment, opened: Opened) {
-        let Opened { metainfo, storage, known } = opened;
+        let Opened { metainfo, storage, known, is_blank } = opened;
         let geometry = *metainfo.geometry();
         let progress = Arc::new(Progress::new(metainfo.clone(), &self.opening.selection));
         // Only ever set here, and metadata comes once.
         let _ = self.face.progress.set(progress.clone());
         self.face.known_pieces.store(known.count(), Ordering::Relaxed);
-        let check = Check::new(known);
+        let check = if is_blank { Check::blank(known.len()) } else { Check::new(known) };
         let content = Content { metainfo: metainfo.clone(), geometry, storage, progress, check };
         for link in self.links.values() {
             link.outbox.set_source(content.source());
@@ -428,6 +431,11 @@ impl Check {
     pub(super) fn new(known: Bitfield) -> Self {
         let done = known.count();
         Self { next: 0, running: 0, done, known: done, good: known }
+    }
+
+    /// None of so many pieces is there.
+    fn blank(total: u32) -> Self {
+        Self { next: total, running: 0, done: total, known: 0, good: Bitfield::none(total) }
     }
 
     /// The next at most `longest` pieces in a row to hash.

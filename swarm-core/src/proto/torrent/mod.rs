@@ -268,6 +268,12 @@ impl Torrent {
         self.content.as_ref().is_some_and(|content| content.picker.is_full())
     }
 
+    /// Whether a peer owes us blocks: then another piece may soon be complete.
+    #[must_use]
+    pub fn is_owed(&self) -> bool {
+        self.peers.values().any(|peer| peer.download.pipeline.owed() > 0)
+    }
+
     /// Stops on an error of the local machine: peers are let go, the state is kept.
     pub fn fail(&mut self, now: Moment) {
         self.advance(now);
