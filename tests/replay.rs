@@ -15,8 +15,8 @@ fn file_of(target: &str) -> PathBuf {
 
 fn bytes_of(line: &str) -> Vec<u8> {
     let digit = |byte: u8| char::from(byte).to_digit(16).expect("two hexadecimal digits a byte");
-    let pairs = line.as_bytes().chunks(2);
-    pairs.map(|pair| (digit(pair[0]) * 16 + digit(pair[1])) as u8).collect()
+    let byte = |pair: &[u8]| u8::try_from(digit(pair[0]) * 16 + digit(pair[1]));
+    line.as_bytes().chunks(2).map(|pair| byte(pair).expect("two digits")).collect()
 }
 
 #[test]

@@ -30,7 +30,7 @@ struct Scene {
 /// Limits, a seed, then steps of a few bytes.
 pub fn run(bytes: &[u8]) {
     let mut script = Script::new(bytes);
-    let roomy = script.byte() % 2 == 0;
+    let roomy = script.byte().is_multiple_of(2);
     let mut limits = Limits::default();
     if !roomy {
         limits.swarms_max = 4;

@@ -229,7 +229,7 @@ pub fn replay(kind: u8, bytes: &[u8]) {
         record.extend_from_slice(&geometry.total_length().to_le_bytes());
     }
     record.extend_from_slice(bytes);
-    if kind % 3 > 0 {
+    if !kind.is_multiple_of(3) {
         let sum = Sha256::digest(&record);
         record.extend_from_slice(&sum);
     }
