@@ -15,6 +15,10 @@ mod interop;
 #[cfg(test)]
 mod layering;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
+mod reliability;
+#[cfg(test)]
 mod sim;
 #[cfg(test)]
 mod support;

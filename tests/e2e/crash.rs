@@ -42,6 +42,8 @@ const POINTS: [(&str, When); 11] = [
     ("BeforeForget", When::Complete),
 ];
 
+/// Fewer than a fetch makes, which has 55 pieces to write.
+const WRITES: u64 = 40;
 /// Slow enough to be stopped half way.
 const SLOW: u64 = 250_000;
 
@@ -70,7 +72,7 @@ fn finished_files_are_whole(tree: &Tree, out: &Path) {
 }
 
 fn dies(fetch: &mut Command, (point, when): (&str, When), round: u64) {
-    let nth = if matches!(when, When::Fetching) { 3 * round } else { 1 };
+    let nth = if matches!(when, When::Fetching) { 1 + 2 * round % WRITES } else { 1 };
     fetch.env("SWARM_CRASH_AT", format!("{point}:{nth}"));
     let mut running = Running::start(fetch);
     if matches!(when, When::Ending) {

@@ -6,7 +6,7 @@ use super::shared::Shared;
 use super::source::ListenAddrs;
 use super::torrent::{Face, Inbox, Mail, NewPeer};
 use crate::proto::input::{DialError, Direction};
-use crate::types::InfoHash;
+use crate::types::{InfoHash, Limit};
 use crate::wire::handshake::HANDSHAKE_LEN;
 use crate::wire::{Handshake, HandshakeProgress, Reserved};
 use std::io::{self, ErrorKind};
@@ -42,11 +42,16 @@ pub(crate) async fn run(shared: Arc<Shared>, face: Arc<Face>, inbox: Inbox, addr
 }
 
 async fn dial(shared: &Shared, hash: InfoHash, addr: SocketAddr) -> Result<NewPeer, DialError> {
+    if shared.half_open.available_permits() == 0 {
+        shared.limits.hit(Limit::HalfOpen);
+    }
     let _half_open = shared.half_open.acquire().await.map_err(|_| DialError::Other)?;
-    let slot = timeout(SLOT_TIMEOUT, shared.slots.clone().acquire_owned())
-        .await
+    let slot = timeout(SLOT_TIMEOUT, shared.slots.clone().acquire_owned()).await;
+    let slot = slot
+        .inspect_err(|_| shared.limits.hit(Limit::Peers))
         .map_err(|_| DialError::Other)?
         .map_err(|_| DialError::Other)?;
+    shared.dial_turn().await;
     let mut stream = timeout(CONNECT_TIMEOUT, connect(source_for(shared, addr), addr))
         .await
         .map_err(|_| DialError::TimedOut)?

@@ -14,7 +14,7 @@ mod vectored;
 pub mod fault;
 
 pub(crate) use fs::{Blueprint, Stamp, Sums};
-pub use fs::{FsStorage, Kept, OpenError, Sight, available_bytes};
+pub use fs::{FsStorage, Kept, OpenError, OpenFiles, Sight, available_bytes};
 pub use mem::MemStorage;
 
 use std::fmt;
@@ -37,6 +37,12 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// # Errors
     /// When the system fails; a full disk is `ErrorKind::StorageFull`.
     fn write_at(&self, offset: u64, bufs: &[IoSlice<'_>]) -> Result<(), StorageError>;
+
+    /// Writes several runs, each as by [`Self::write_at`], for less than as many calls would
+    /// cost. What became of each, in order: one that fails keeps none of the others back.
+    fn write_runs(&self, runs: &[Run<'_>]) -> Vec<Result<(), StorageError>> {
+        runs.iter().map(|run| self.write_at(run.offset, &run.bufs)).collect()
+    }
 
     /// As [`Self::write_at`], of bytes that are not verified: part of a piece too long to wait
     /// in memory for its hash. A file that has its final name is neither changed nor compared.
@@ -110,6 +116,15 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// # Errors
     /// When a different file is in the way (`ErrorKind::AlreadyExists`), or the system fails.
     fn finish(&self) -> Result<(), StorageError>;
+}
+
+/// Bytes that lie end to end.
+#[derive(Debug, Default)]
+pub struct Run<'a> {
+    /// Where in the torrent they begin.
+    pub offset: u64,
+    /// The bytes.
+    pub bufs: Vec<IoSlice<'a>>,
 }
 
 /// Bytes of an open file.

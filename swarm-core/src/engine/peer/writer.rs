@@ -18,8 +18,8 @@ use std::ops::Range;
 
 /// Parts of one gathered write: 32 blocks with their headers, 512 KiB.
 pub(crate) const GATHER: usize = 64;
-/// Blocks looked for in memory at once: 128 KiB.
-pub(crate) const STORED_RUN_MAX: usize = 8;
+/// Blocks looked for in memory at once: 512 KiB.
+pub(crate) const STORED_RUN_MAX: usize = 32;
 
 /// The unsent part of one connection's stream.
 #[derive(Debug, Default)]

@@ -93,7 +93,7 @@ impl TorrentTask {
 
     /// Puts the pieces that have waited long enough in line to be hashed and written.
     pub(super) fn line_up_stores(&mut self, now: Moment) {
-        if self.pieces.is_empty() || self.core.is_full() {
+        if !self.core.is_owed() || self.core.is_full() {
             self.batch.hurry(now);
         }
         self.batch.set_line(self.jobs.under_way() >= self.shared.worker_count);

@@ -1,7 +1,8 @@
 //! Complete pieces that wait a moment for company.
 //!
 //! Hashed side by side, sixteen pieces cost a quarter of what they cost one after another; fewer
-//! than [`hasher::batch_worth`] cost more. At full speed the next pieces are a few milliseconds
+//! than [`hasher::batch_worth`] cost more. Short pieces also share the hand-over to a worker and
+//! the writing, so that more of them make a batch, up to [`BYTES_MIN`]. At full speed the next pieces are a few milliseconds
 //! away, so that waiting for them costs nothing but their memory; at any other speed it would
 //! delay what could be announced. Therefore a piece waits
 //!
@@ -23,8 +24,12 @@ use std::time::Duration;
 
 /// Longest time a piece waits for company.
 pub(super) const HOLD_MAX: Duration = Duration::from_millis(25);
-/// Most pieces in a batch: as many as there are lanes.
+/// Most pieces in a batch, as many as there are lanes, unless they are short.
 pub(super) const PIECES_MAX: usize = 16;
+/// Most short pieces in a batch.
+pub(super) const SHORT_MAX: usize = 64;
+/// Bytes that short pieces in a batch may have together.
+const BYTES_MIN: u64 = 1 << 20;
 /// The part of the memory for pieces that those which wait may take: a third.
 const HELD_SHARE: u64 = 3;
 
@@ -73,17 +78,19 @@ impl Batch {
     pub(super) fn push(&mut self, now: Moment, piece: StorePiece) {
         let size = u64::from(piece.buf.received()).max(1);
         let room = usize::try_from(self.budget / HELD_SHARE / size).unwrap_or(usize::MAX);
-        let full = room.min(PIECES_MAX);
+        let most = usize::try_from(BYTES_MIN / size).unwrap_or(0).clamp(PIECES_MAX, SHORT_MAX);
+        let full = room.min(most);
+        let paced = full.min(PIECES_MAX);
         let is_message = matches!(piece.hash, PieceHash::V1(_));
         if self.held.is_empty() {
             self.due = now + HOLD_MAX;
         }
         self.held.push(piece);
         self.came.push_back(now);
-        let excess = self.came.len().saturating_sub(full);
+        let excess = self.came.len().saturating_sub(paced);
         self.came.drain(..excess);
         let is_worth = is_message && full >= self.worth;
-        let is_fast = self.came.len() >= full
+        let is_fast = self.came.len() >= paced
             && self.came.front().is_some_and(|first| now.since(*first) <= HOLD_MAX);
         if !is_worth || !is_fast {
             self.due = now;
@@ -139,14 +146,21 @@ mod tests {
     use std::sync::Arc;
 
     const PIECE: u64 = 16 << 10;
-    const ROOMY: u64 = 1 << 20;
+    const ROOMY: u64 = 16 << 20;
 
     fn piece(hash: PieceHash) -> StorePiece {
-        let geometry = Geometry::new(PIECE, PIECE).unwrap();
+        piece_of(1, hash)
+    }
+
+    fn piece_of(blocks: u32, hash: PieceHash) -> StorePiece {
+        let length = u64::from(blocks) * PIECE;
+        let geometry = Geometry::new(length, length).unwrap();
         let mut buf = PieceBuf::new(&geometry, PieceIndex::new(0));
-        let mut block = BlockPool::new(0).take();
-        block.set_len(16 << 10);
-        buf.insert(BlockIndex::new(0), block).unwrap();
+        for index in 0..blocks {
+            let mut block = BlockPool::new(0).take();
+            block.set_len(16 << 10);
+            buf.insert(BlockIndex::new(index), block).unwrap();
+        }
         let storage = Arc::new(MemStorage::new(0));
         StorePiece { storage, geometry, buf, hash, digests: false }
     }
@@ -173,12 +187,23 @@ mod tests {
     #[test]
     fn at_full_speed_pieces_leave_side_by_side_and_else_at_once() {
         let mut batch = Batch::with(ROOMY, 8);
-        let first = sizes(&mut batch, 0, 1, 64);
-        assert_eq!(first.iter().sum::<usize>() + batch.held.len(), 64);
+        let first = sizes(&mut batch, 0, 0, 256);
+        assert_eq!(first.iter().sum::<usize>() + batch.held.len(), 256);
         assert_eq!(first.first(), Some(&1), "the pace is not known yet");
-        assert_eq!(first.last(), Some(&PIECES_MAX));
+        assert_eq!(first.last(), Some(&SHORT_MAX));
         batch.take_all();
         assert_eq!(sizes(&mut batch, 1000, 2, 40), [1; 40], "a batch would take 32 ms");
+    }
+
+    #[test]
+    fn of_long_pieces_there_are_no_more_than_lanes() {
+        let mut batch = Batch::with(ROOMY, 8);
+        let mut sizes = Vec::new();
+        for _ in 0..99 {
+            batch.push(at(0), piece_of(8, PieceHash::V1([0; 20])));
+            sizes.extend(batch.take_due(at(0)).iter().map(|batch| batch.pieces.len()));
+        }
+        assert_eq!(sizes.iter().max(), Some(&PIECES_MAX));
     }
 
     #[test]
@@ -200,10 +225,10 @@ mod tests {
     fn a_piece_that_would_stand_in_line_waits_for_company_there() {
         let mut batch = Batch::with(ROOMY, 8);
         batch.set_line(true);
-        assert_eq!(sizes(&mut batch, 0, 100, 33), [PIECES_MAX; 2]);
+        assert_eq!(sizes(&mut batch, 0, 100, 129), [SHORT_MAX; 2]);
         assert_eq!(batch.deadline(), Moment::NEVER, "the job that ends will say");
         batch.set_line(false);
-        assert_eq!(batch.take_due(at(3300)).len(), 1);
+        assert_eq!(batch.take_due(at(12_900)).len(), 1);
     }
 
     #[test]

@@ -14,12 +14,13 @@ use crate::data::Job;
 use crate::data::check::{self, PieceState, ScanError};
 use crate::data::jobs::{CheckPieces, Stored};
 use crate::data::workers::{JobPanicked, Kind};
+use crate::engine::shared::Shared;
 use crate::geometry::Geometry;
 use crate::metainfo::{Magnet, Metainfo, PeerAddr};
 use crate::proto::event::Phase;
 use crate::proto::input::Input;
-use crate::session::{AddTorrent, Config, Error, Event, Mode, Selection};
-use crate::storage::{FsStorage, Kept, OpenError, Storage as _, StorageError};
+use crate::session::{AddTorrent, Error, Event, Mode, Selection};
+use crate::storage::{FsStorage, Kept, OpenError, OpenFiles, Storage as _, StorageError};
 use crate::types::{Bitfield, FileIndex, Moment, PieceIndex, Untrusted};
 use bytes::Bytes;
 use std::net::SocketAddr;
@@ -62,6 +63,8 @@ pub(crate) struct Opened {
     pub(crate) storage: Arc<FsStorage>,
     /// Pieces that an earlier run verified.
     pub(crate) known: Bitfield,
+    /// There is nothing on the disk that could be checked.
+    pub(crate) is_blank: bool,
 }
 
 /// A job of this torrent is done.
@@ -102,15 +105,18 @@ pub(crate) struct Opening {
     pub(crate) overwrite: bool,
     /// Where finished and served content is recorded.
     pub(crate) state_folder: Option<PathBuf>,
+    /// How many files all torrents keep open.
+    pub(crate) files: Arc<OpenFiles>,
 }
 
 impl Opening {
-    pub(crate) fn new(torrent: &AddTorrent, config: &Config) -> Self {
+    pub(crate) fn new(torrent: &AddTorrent, shared: &Shared) -> Self {
         Self {
             mode: torrent.mode.clone(),
             selection: torrent.selection.clone(),
             overwrite: torrent.overwrite,
-            state_folder: config.state_folder.clone(),
+            state_folder: shared.config.state_folder.clone(),
+            files: Arc::clone(&shared.files),
         }
     }
 
@@ -130,11 +136,13 @@ impl Opening {
             }
             Mode::Seed { content, .. } => FsStorage::seed(content, &metainfo)?,
         };
+        storage = storage.share_files(Arc::clone(&self.files));
         if let Some(folder) = &self.state_folder {
             storage = storage.remember_in(folder);
         }
         let known = storage.recall();
-        Ok(Opened { metainfo, storage: Arc::new(storage), known })
+        let is_blank = storage.is_blank();
+        Ok(Opened { metainfo, storage: Arc::new(storage), known, is_blank })
     }
 
     pub(super) const fn is_fetch(&self) -> bool {
@@ -202,13 +210,13 @@ impl TorrentTask {
     }
 
     fn on_opened(&mut self, now: Moment, opened: Opened) {
-        let Opened { metainfo, storage, known } = opened;
+        let Opened { metainfo, storage, known, is_blank } = opened;
         let geometry = *metainfo.geometry();
         let progress = Arc::new(Progress::new(metainfo.clone(), &self.opening.selection));
         // Only ever set here, and metadata comes once.
         let _ = self.face.progress.set(progress.clone());
         self.face.known_pieces.store(known.count(), Ordering::Relaxed);
-        let check = Check::new(known);
+        let check = if is_blank { Check::blank(known.len()) } else { Check::new(known) };
         let content = Content { metainfo: metainfo.clone(), geometry, storage, progress, check };
         for link in self.links.values() {
             link.outbox.set_source(content.source());
@@ -423,6 +431,11 @@ impl Check {
     pub(super) fn new(known: Bitfield) -> Self {
         let done = known.count();
         Self { next: 0, running: 0, done, known: done, good: known }
+    }
+
+    /// None of so many pieces is there.
+    fn blank(total: u32) -> Self {
+        Self { next: total, running: 0, done: total, known: 0, good: Bitfield::none(total) }
     }
 
     /// The next at most `longest` pieces in a row to hash.

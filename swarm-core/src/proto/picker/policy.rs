@@ -13,7 +13,7 @@
 //!
 //! Then, for all but the snubbed, the endgame. A new piece is one the peer suggests, or at
 //! random while fewer than [`RANDOM_FIRST`] pieces are begun, or the rarest; equals are
-//! drawn by lot.
+//! drawn by lot, many short ones in short runs.
 //!
 //! Not here: the books (see `open`, `rarity`), the calls that change them (the parent).
 
@@ -26,6 +26,12 @@ use crate::types::{BLOCK_SIZE, BlockRef, PieceIndex};
 
 /// Open pieces that fit a peer, compared before one is chosen to continue.
 const LOOKS: usize = 16;
+
+/// Short pieces are asked for in runs of so many bytes: one read of the giver's, and one write
+/// of ours.
+const RUN_BYTES: u32 = 256 << 10;
+/// Runs in a torrent from which on that is done: with fewer, everybody would have the same.
+const RUNS_MIN: u32 = 1024;
 
 /// A pick under way.
 pub(super) struct Turn<'a, 'o> {
@@ -143,7 +149,26 @@ impl Picker {
         if self.have().count() as usize + self.open.len() < RANDOM_FIRST {
             return self.rarity.random(have);
         }
-        self.rarity.rarest(have)
+        let rarest = self.rarity.rarest(have)?;
+        let as_rare = |piece: &PieceIndex| {
+            self.rarity.availability(*piece) <= self.rarity.availability(rarest)
+        };
+        Some(self.neighbour(request).filter(as_rare).unwrap_or(rarest))
+    }
+
+    /// The piece behind the one that the peer was asked for last, where pieces are so short and
+    /// so many that it matters to the disks of both ends and not to the swarm.
+    fn neighbour(&self, request: &Pick<'_>) -> Option<PieceIndex> {
+        let run = RUN_BYTES / self.geometry.piece_length();
+        if run < 2 || self.geometry.piece_count() / run < RUNS_MIN {
+            return None;
+        }
+        let last = self.open.peers().get(&request.peer)?.owed.back()?.piece;
+        let next = PieceIndex::new(last.get().checked_add(1)?);
+        let fits = !next.get().is_multiple_of(run)
+            && self.rarity.contains(next)
+            && request.have.contains(next);
+        fits.then_some(next)
     }
 
     /// Gives up open pieces that hold up a peer with nothing else to do; false when it

@@ -165,6 +165,29 @@ fn a_piece_too_long_for_the_capacity_takes_memory_by_block() {
     assert!(scene.picker.is_full());
 }
 
+/// How many of 256 blocks lie behind the one before them.
+fn neighbours(pieces: u64, blocks: u64) -> usize {
+    let picked = Scene::new(pieces, blocks).pick(A, Speed::Fast, 256);
+    picked.windows(2).filter(|pair| pair[0].piece.get() + 1 == pair[1].piece.get()).count()
+}
+
+#[test]
+fn many_short_pieces_are_asked_for_in_runs_and_few_are_not() {
+    assert!(neighbours(1 << 15, 1) > 200);
+    assert!(neighbours(1 << 14, 1) > 200);
+    assert!(neighbours((1 << 14) - 16, 1) < 20, "everybody would have the same");
+    assert!(neighbours(1 << 15, 16) < 3, "a run by itself");
+}
+
+#[test]
+fn a_run_ends_before_a_piece_that_others_are_rarer_than() {
+    let mut scene = Scene::new(1 << 15, 1);
+    let first = scene.pick(A, Speed::Fast, RANDOM_FIRST);
+    let next = first.last().unwrap().piece.get() + 1;
+    scene.picker.peer_has(&have(1 << 15, &[next]));
+    assert_ne!(scene.pick(A, Speed::Fast, 1)[0].piece.get(), next);
+}
+
 #[test]
 fn pieces_that_wait_to_be_written_are_not_given_up() {
     let mut scene = Scene::new(3, 40);

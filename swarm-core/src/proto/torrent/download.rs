@@ -9,7 +9,7 @@ use super::super::{Disposition, PeerKey};
 use super::blame::Giver;
 use super::{GIVERS_MAX, Phase, Torrent};
 use crate::geometry::Geometry;
-use crate::types::{BLOCK_SIZE, BlockRef, Moment, PieceIndex, Span};
+use crate::types::{BLOCK_SIZE, BlockRef, Limit, Moment, PieceIndex, Span};
 use crate::wire::Message;
 use crate::wire::extended::{self, Extension};
 use std::time::Duration;
@@ -193,7 +193,7 @@ impl Torrent {
         self.totals.wasted += u64::from(span.length);
         let Some(peer) = self.peers.get_mut(&key) else { return };
         if peer.floods.unrequested() > peer::UNREQUESTED_MAX {
-            self.disconnect(now, key, CloseReason::Misbehaved);
+            self.cut_off(now, key, Limit::UnrequestedBlocks);
         }
     }
 

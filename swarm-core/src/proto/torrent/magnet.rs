@@ -8,7 +8,7 @@ use super::super::peer::{Peer, serving};
 use super::blame::Giver;
 use super::metadata::Step;
 use super::{Phase, Torrent};
-use crate::types::Moment;
+use crate::types::{Limit, Moment};
 use crate::wire::Message;
 use crate::wire::extended::{self, ExtendedHandshake, Extension, ExtensionIds};
 use crate::wire::ut_metadata::{METADATA_PIECE_LEN, MetadataMessage, metadata_piece_count};
@@ -147,6 +147,7 @@ impl Torrent {
         if peer.upload.metadata.push(now, piece, pieces) {
             self.serve_metadata(now, key);
         } else {
+            self.hit(Limit::MetadataRequests);
             self.send_metadata(now, key, &MetadataMessage::Reject { piece });
         }
     }

@@ -7,7 +7,7 @@ use super::super::input::CloseReason;
 use super::super::output::Output;
 use super::super::peer::{self, Greeting, Peer, Slot, serving};
 use super::{Content, Phase, Torrent};
-use crate::types::{BLOCK_SIZE, Moment, Span};
+use crate::types::{BLOCK_SIZE, Limit, Moment, Span};
 use crate::wire::Message;
 
 /// Least of the send budget a served peer is given, bytes.
@@ -55,6 +55,7 @@ impl Torrent {
 
     pub(super) fn unchoke(&mut self, now: Moment, key: PeerKey) {
         let Some(peer) = self.peers.get_mut(&key) else { return };
+        self.unchoked += usize::from(!peer.is_unchoked());
         peer.upload.slot = Slot::Unchoked { total_before: peer.upload.meter.total() };
         peer.upload.allowed_served = 0;
         self.send(now, key, Message::Unchoke);
@@ -62,6 +63,7 @@ impl Torrent {
 
     fn choke(&mut self, now: Moment, key: PeerKey) {
         let Some(peer) = self.peers.get_mut(&key) else { return };
+        self.unchoked -= usize::from(peer.is_unchoked());
         peer.upload.slot = Slot::Choked { since: now };
         let fast = peer.wire.reserved.fast;
         let allowed = &peer.upload.allowed;
@@ -85,7 +87,7 @@ impl Torrent {
             Verdict::Invalid => {
                 peer.upload.serving.invalid += 1;
                 if peer.upload.serving.invalid > serving::INVALID_MAX {
-                    self.disconnect(now, key, CloseReason::Misbehaved);
+                    self.cut_off(now, key, Limit::InvalidRequests);
                 } else {
                     self.reject(now, key, span);
                 }
@@ -123,9 +125,9 @@ impl Torrent {
 
     /// Hands the driver what the peer's turn, its window and the send budget have room for.
     fn pump(&mut self, now: Moment, key: PeerKey) {
-        let served = self.peers.values().filter(|peer| peer.is_unchoked()).count().max(1);
         let budget = self.params.config.send_budget;
-        let fair = (budget / u64::try_from(served).unwrap_or(u64::MAX)).max(SHARE_MIN);
+        let served = u64::try_from(self.unchoked.max(1)).unwrap_or(u64::MAX);
+        let fair = (budget / served).max(SHARE_MIN);
         let Some(peer) = self.peers.get_mut(&key) else { return };
         let rate = peer.upload.meter.rate(now);
         let lanes = &mut self.lanes;

@@ -64,6 +64,7 @@ mod table;
 mod tests;
 mod unverified;
 
+pub use handles::OpenFiles;
 pub use journal::{Kept, Sight};
 pub use open::OpenError;
 pub(crate) use record::Stamp;
@@ -73,7 +74,7 @@ pub(crate) use table::Blueprint;
 
 use super::crash::{self, Point};
 use super::vectored::{ReadRun, WriteRun, read_all, total, write_all};
-use super::{Extent, Presence, Storage, StorageError};
+use super::{Extent, Presence, Run, Storage, StorageError};
 use crate::geometry::FileSlice;
 use crate::types::FileIndex;
 use beneath::Root;
@@ -194,6 +195,18 @@ impl FsStorage {
             .map_err(|error| self.error("write", &path(), error))
     }
 
+    /// Writes what [may be written](Self::may_write).
+    fn write_run(&self, offset: u64, bufs: &[IoSlice<'_>]) -> Result<(), StorageError> {
+        crash::at(Point::BeforeWrite);
+        let slots = self.slots();
+        let mut run = WriteRun::new(bufs);
+        for slice in self.table.layout().slices(bytes_of(offset, bufs)) {
+            self.write_slice(&slots, slice, &mut run.take(slice.length))?;
+        }
+        crash::at(Point::AfterWrite);
+        Ok(())
+    }
+
     /// Finished files are not written: a piece that reaches into one must agree with it.
     fn compare(&self, slots: &[Slot], slice: FileSlice, bufs: &[IoSlice<'_>]) -> io::Result<()> {
         let mut at = slice.offset;
@@ -307,10 +320,7 @@ impl FsStorage {
     }
 
     /// Changes the content, and notes in the lock when that was.
-    fn change<T>(
-        &self,
-        change: impl FnOnce() -> Result<T, StorageError>,
-    ) -> Result<T, StorageError> {
+    fn change<T>(&self, change: impl FnOnce() -> T) -> T {
         if let Some(lock) = &mut *self.held_lock() {
             lock.begin();
         }
@@ -367,6 +377,11 @@ impl FsStorage {
     }
 }
 
+/// Where in the torrent buffers lie that begin at `offset`.
+fn bytes_of(offset: u64, bufs: &[IoSlice<'_>]) -> Range<u64> {
+    offset..offset.saturating_add(total(bufs))
+}
+
 /// Bytes compared at a time.
 const COMPARE_BYTES: usize = 64 << 10;
 
@@ -387,17 +402,19 @@ impl Storage for FsStorage {
     }
 
     fn write_at(&self, offset: u64, bufs: &[IoSlice<'_>]) -> Result<(), StorageError> {
-        let bytes = offset..offset.saturating_add(total(bufs));
-        self.may_write(&bytes)?;
-        crash::at(Point::BeforeWrite);
+        self.may_write(&bytes_of(offset, bufs))?;
+        self.change(|| self.write_run(offset, bufs))
+    }
+
+    fn write_runs(&self, runs: &[Run<'_>]) -> Vec<Result<(), StorageError>> {
+        // Before the change: this may take the lock in which it is noted.
+        let may = runs.iter().map(|run| self.may_write(&bytes_of(run.offset, &run.bufs)));
+        let may: Vec<_> = may.collect();
         self.change(|| {
-            let slots = self.slots();
-            let mut run = WriteRun::new(bufs);
-            for slice in self.table.layout().slices(bytes) {
-                self.write_slice(&slots, slice, &mut run.take(slice.length))?;
-            }
-            crash::at(Point::AfterWrite);
-            Ok(())
+            let write = |(may, run): (Result<_, _>, &Run<'_>)| {
+                may.and_then(|()| self.write_run(run.offset, &run.bufs))
+            };
+            may.into_iter().zip(runs).map(write).collect()
         })
     }
 

@@ -128,6 +128,16 @@ impl FsStorage {
         Ok(Self::new(root, table, Purpose::Seed, slots))
     }
 
+    /// Whether nothing of this content is on the disk, under whatever name, so that there is
+    /// nothing to check: looking for each of many pieces takes longer than fetching some. With
+    /// pad files there is, for they are never on the disk.
+    #[must_use]
+    pub fn is_blank(&self) -> bool {
+        let names = [self.table.part(), self.table.content(), self.table.shared()];
+        self.table.layout().extents().iter().all(|extent| !extent.pad)
+            && names.iter().all(|name| matches!(self.root.stat(name), Ok(None)))
+    }
+
     fn new(root: Root, table: Table, purpose: Purpose, slots: Vec<Slot>) -> Self {
         Self {
             root: Arc::new(root),

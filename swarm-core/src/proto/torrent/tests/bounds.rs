@@ -1,5 +1,6 @@
 //! Stories of peers that go too far, one a bound.
 
+use super::super::connect::BARRED_MAX;
 use super::*;
 
 #[test]
@@ -13,6 +14,7 @@ fn impossible_requests_are_rejected_and_too_many_of_them_end_the_connection() {
     }
     let out = story.say(1, Message::Request(absurd));
     assert_eq!(closed(&out, 1), Some(CloseReason::Misbehaved));
+    assert_eq!(story.hits(Limit::InvalidRequests), 1);
 }
 
 #[test]
@@ -24,6 +26,7 @@ fn blocks_nobody_asked_for_are_dropped_and_then_end_the_connection() {
         assert_eq!((disposition, closed(&out, 1)), (Disposition::Drop, None));
     }
     assert_eq!(closed(&story.block(1, span(0, 0)).1, 1), Some(CloseReason::Misbehaved));
+    assert_eq!(story.hits(Limit::UnrequestedBlocks), 1);
 }
 
 #[test]
@@ -55,6 +58,7 @@ fn thrashing_is_bounded() {
         out.extend(story.say(1, Message::NotInterested));
     }
     assert_eq!(closed(&out, 1), Some(CloseReason::Misbehaved));
+    assert_eq!(story.hits(Limit::Toggles), 1);
 }
 
 #[test]
@@ -66,6 +70,7 @@ fn repeated_haves_are_bounded_and_new_ones_are_not() {
         out.extend(story.say(1, Message::Have(piece(0))));
     }
     assert_eq!(closed(&out, 1), Some(CloseReason::Misbehaved));
+    assert_eq!(story.hits(Limit::Haves), 1);
 }
 
 #[test]
@@ -92,6 +97,7 @@ fn metadata_is_served_and_requests_for_it_are_bounded() {
         story.tell(Input::Flushed { peer: PeerKey(1) });
     }
     assert!(refused >= 30, "only {refused} of 100 refused");
+    assert_eq!(story.hits(Limit::MetadataRequests), u64::from(refused) + 1);
 }
 
 /// LIMITS P29: each may be a quarter of a megabyte, and be a mate's and a stranger's in turn.
@@ -114,6 +120,7 @@ fn unknown_messages_are_passed_over_up_to_a_bound() {
         assert_eq!(closed(&story.say(1, Message::Unknown(99)), 1), None);
     }
     assert_eq!(closed(&story.say(1, Message::Unknown(99)), 1), Some(CloseReason::Misbehaved));
+    assert_eq!(story.hits(Limit::UnknownMessages), 1);
 }
 
 #[test]
@@ -141,6 +148,7 @@ fn haves_before_the_metadata_are_remembered_up_to_a_bound() {
         assert_eq!(closed(&story.say(1, Message::Have(piece(index))), 1), None);
     }
     assert_eq!(closed(&story.say(1, Message::Have(piece(0))), 1), Some(CloseReason::Misbehaved));
+    assert_eq!(story.hits(Limit::EarlyHaves), 1);
 }
 
 #[test]
@@ -161,6 +169,8 @@ fn connections_are_bounded_in_all_and_from_one_machine() {
     assert_eq!(meet(&mut story, 6, [192, 168, 0, 1]), None);
     assert_eq!(meet(&mut story, 7, [192, 168, 0, 1]), None);
     assert_eq!(meet(&mut story, 8, [198, 51, 100, 1]), Some(CloseReason::Full));
+    let hits = [Limit::PeersPerAddress, Limit::PeersPerTorrent, Limit::PeersPerSite];
+    assert_eq!(hits.map(|limit| story.hits(limit)), [1, 1, 0]);
 }
 
 #[test]
@@ -219,6 +229,116 @@ fn bitfields_that_come_again_and_again_are_bounded() {
         assert_eq!(closed(&story.say(1, bits()), 1), None);
     }
     assert_eq!(closed(&story.say(1, bits()), 1), Some(CloseReason::Misbehaved));
+    assert_eq!(story.hits(Limit::Toggles), 1);
+}
+
+#[test]
+fn no_place_that_many_share_takes_more_than_half_of_the_connections() {
+    let meet = |story: &mut Story, key: u8, ip: &str| {
+        let addr = SocketAddr::new(ip.parse().unwrap(), 1000 + u16::from(key));
+        let (peer, direction) = (PeerKey(key.into()), Direction::Incoming);
+        let out =
+            story.tell(Input::Connected { peer, addr, direction, id: id(key), reserved: FAST });
+        closed(&out, key)
+    };
+    for (place, elsewhere) in [
+        (["127.0.0.1"; 5], "127.0.0.2"),
+        (["192.168.7.7"; 5], "192.168.7.8"),
+        (
+            ["2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8::4", "2001:db8::5"],
+            "2001:db8:0:1::1",
+        ),
+        (["fd00::1"; 5], "fd00::2"),
+        (["::ffff:10.0.0.1"; 5], "10.0.0.2"),
+    ] {
+        let mut story = Story::leech();
+        story.torrent.params.config.peers_max = 8;
+        for (key, ip) in (1..).zip(&place[..4]) {
+            assert_eq!(meet(&mut story, key, ip), None, "{ip}");
+        }
+        assert_eq!(meet(&mut story, 5, place[4]), Some(CloseReason::Full), "{}", place[4]);
+        assert_eq!(story.hits(Limit::PeersPerSite), 1);
+        assert_eq!(meet(&mut story, 6, elsewhere), None, "{elsewhere}");
+    }
+}
+
+#[test]
+fn small_talk_comes_at_a_bounded_rate() {
+    let mut story = Story::leech();
+    story.meet(1, FAST, Direction::Incoming);
+    let last = (0..20_001).map(|_| closed(&story.say(1, Message::KeepAlive), 1)).last();
+    assert_eq!(last, Some(Some(CloseReason::Misbehaved)));
+    assert_eq!(story.hits(Limit::Chatter), 1);
+}
+
+#[test]
+fn who_says_nothing_or_is_of_no_use_is_let_go_and_counted() {
+    let mut story = Story::leech();
+    story.meet(1, FAST, Direction::Incoming);
+    story.meet(2, FAST, Direction::Incoming);
+    let end = |out: &[Output]| (closed(out, 1), closed(out, 2));
+    for _ in 0..11 {
+        story.wait(Duration::from_secs(50));
+        story.say(2, Message::KeepAlive);
+    }
+    assert_eq!(story.hits(Limit::IdleTime), 1);
+    assert_eq!(end(&story.wait(Duration::from_secs(60))), (None, Some(CloseReason::Redundant)));
+    assert_eq!(story.hits(Limit::UselessTime), 1);
+}
+
+#[test]
+fn a_peer_that_does_not_read_is_counted() {
+    let mut story = Story::leech();
+    story.meet(1, FAST, Direction::Incoming);
+    story.tell(Input::Disconnected { peer: PeerKey(1), why: CloseReason::Overloaded });
+    assert_eq!(story.hits(Limit::UnsentBytes), 1);
+}
+
+/// LIMITS B14: each granted piece three times, and no more.
+#[test]
+fn what_is_granted_while_choked_is_served_a_few_times_only() {
+    let mut story = Story::one_served();
+    // Whoever is not served at once is granted some pieces.
+    let granted = (1..9).find_map(|host| {
+        story.meet(host, FAST, Direction::Incoming);
+        let sent = sent(&story.say(host, Message::Interested), host).into_iter();
+        let piece = |m| if let Message::AllowedFast(piece) = m { Some(piece.get()) } else { None };
+        let pieces: Vec<u32> = sent.filter_map(piece).collect();
+        (!pieces.is_empty()).then_some((host, pieces))
+    });
+    let (host, pieces) = granted.expect("not all are served");
+    assert_eq!(pieces.len(), 5);
+    let mut rejected = 0;
+    for turn in 0..100 {
+        let span = span(pieces[turn % 5], 0);
+        let out = story.say(host, Message::Request(span));
+        rejected += usize::from(sent(&out, host).contains(&Message::Reject(span)));
+    }
+    let blocks = metainfo(8).geometry().blocks_per_piece() as usize;
+    assert_eq!(100 - rejected, 3 * 5 * blocks);
+}
+
+#[test]
+fn liars_and_givers_are_remembered_up_to_a_bound() {
+    let mut story = Story::leech();
+    story.join_seed(1);
+    let giver = |n: usize| {
+        let mut id = [0; 20];
+        id[..8].copy_from_slice(&n.to_be_bytes());
+        let addr = SocketAddr::from(([127, 0, 0, 1], 1));
+        Giver { key: PeerKey(u32::try_from(n).unwrap()), addr, id: PeerId::new(id) }
+    };
+    for n in 0..2 * BARRED_MAX {
+        story.torrent.ban(story.now, giver(n));
+    }
+    story.drain();
+    assert_eq!(story.torrent.barred.len(), BARRED_MAX);
+    let content = story.torrent.content.as_mut().unwrap();
+    content.givers = (100..100 + GIVERS_MAX).map(|n| (giver(n).key, giver(n))).collect();
+    let owed = story.torrent.peers[&PeerKey(1)].download.pipeline.owed_blocks().next().unwrap();
+    let (disposition, _) = story.block(1, span(owed.piece.get(), 0));
+    assert_eq!(disposition, Disposition::Keep);
+    assert_eq!(story.torrent.content.as_ref().unwrap().givers.len(), GIVERS_MAX);
 }
 
 /// LIMITS P23: so many times the blocks of each granted piece, then as many as make no sense.

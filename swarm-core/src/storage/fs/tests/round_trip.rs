@@ -1,7 +1,7 @@
 //! What is written by pieces is read back, published whole, and lies nowhere else.
 
 use super::{NAME, Sample, tree};
-use crate::storage::{Presence, Storage as _};
+use crate::storage::{Presence, Run, Storage as _};
 use crate::types::PieceIndex;
 use proptest::prelude::*;
 use std::io::{ErrorKind, IoSlice, IoSliceMut};
@@ -55,6 +55,38 @@ fn holes_and_missing_files_are_told_without_reading() {
     assert_eq!(storage.presence(1 << 20..(1 << 20) + 64), Presence::Zeros, "pad files");
     assert_eq!(storage.presence(1 << 20..(1 << 20) + 65), Presence::Missing);
     assert_eq!(storage.presence(0..u64::MAX), Presence::Missing);
+}
+
+#[test]
+fn of_several_runs_each_is_written_or_refused_by_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let sample = Sample::folder(&[("a", 100), ("b", 100)], 64);
+    let storage = sample.open_all(folder.path());
+    let run = |offset, bytes| Run { offset, bufs: vec![IoSlice::new(bytes), IoSlice::new(b"!")] };
+    let written = storage.write_runs(&[run(10, b"one"), run(199, b"out"), run(98, b"two")]);
+    assert_eq!(written[1].as_ref().unwrap_err().kind(), ErrorKind::InvalidInput);
+    assert!(written[0].is_ok() && written[2].is_ok() && written.len() == 3);
+    let (mut one, mut two) = ([0; 4], [0; 4]);
+    storage.read_at(10, &mut [IoSliceMut::new(&mut one)]).unwrap();
+    storage.read_at(98, &mut [IoSliceMut::new(&mut two)]).unwrap();
+    assert_eq!((&one, &two), (b"one!", b"two!"));
+    assert!(storage.write_runs(&[]).is_empty());
+}
+
+#[test]
+fn only_where_nothing_is_there_is_nothing_to_check() {
+    let folder = tempfile::tempdir().unwrap();
+    let sample = Sample::folder(&[("a", 100), ("b", 100)], 64);
+    let storage = sample.open_all(folder.path());
+    assert!(storage.is_blank());
+    sample.write(&storage, PieceIndex::new(0)).unwrap();
+    assert!(!storage.is_blank());
+    drop(storage);
+    sample.run(folder.path(), &sample.all(), false).unwrap();
+    assert!(!sample.open_all(folder.path()).is_blank(), "under its final name");
+    let padded = Sample::folder(&[("a", 1), (".pad/1", 63), ("b", 1)], 64);
+    let folder = tempfile::tempdir().unwrap();
+    assert!(!padded.open_all(folder.path()).is_blank(), "pad files are always there");
 }
 
 #[test]
