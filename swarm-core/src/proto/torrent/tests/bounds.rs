@@ -411,7 +411,7 @@ fn p27_peers_that_promise_metadata_and_are_silent_do_not_keep_it_from_us() {
     story.meet(10, FAST, Direction::Incoming);
     let mut out = offer_metadata(&mut story, 10, size);
     assert_eq!(sent(&out, 10), []);
-    out.extend(story.wait(Duration::from_secs(29)));
+    out.extend(story.wait(Duration::from_secs(14)));
     assert_eq!(sent(&out, 10), [], "it is the fourth three's turn");
     let out = story.wait(Duration::from_secs(2));
     assert_eq!(sent(&out, 10).len(), 1, "asked as soon as those before it had their time");
