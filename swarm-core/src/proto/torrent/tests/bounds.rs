@@ -100,6 +100,18 @@ fn metadata_is_served_and_requests_for_it_are_bounded() {
     assert_eq!(story.hits(Limit::MetadataRequests), u64::from(refused) + 1);
 }
 
+/// LIMITS P29: each may be a quarter of a megabyte, and be a mate's and a stranger's in turn.
+#[test]
+fn p29_extension_handshakes_come_at_the_rate_of_a_toggle() {
+    let mut story = Story::seed();
+    story.meet(1, FAST, Direction::Incoming);
+    for _ in 0..50 {
+        assert_eq!(closed(&offer_metadata(&mut story, 1, None), 1), None);
+    }
+    let out = offer_metadata(&mut story, 1, None);
+    assert_eq!(closed(&out, 1), Some(CloseReason::Misbehaved));
+}
+
 #[test]
 fn unknown_messages_are_passed_over_up_to_a_bound() {
     let mut story = Story::leech();
