@@ -10,6 +10,7 @@ use crate::support::Tree;
 use crate::support::binary::{Running, run};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
+use serde_json::Value;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -76,7 +77,11 @@ fn dies(fetch: &mut Command, (point, when): (&str, When), round: u64) {
     fetch.env("SWARM_CRASH_AT", format!("{point}:{nth}"));
     let mut running = Running::start(fetch);
     if matches!(when, When::Ending) {
-        while running.event("progress")["have_bytes"].as_u64() < Some(PIECE.into()) {}
+        // While it checks what is there, what it tells of is what it has checked.
+        let has_some = |told: &Value| {
+            told["phase"] == "fetching" && told["have_bytes"].as_u64() >= Some(PIECE.into())
+        };
+        while !has_some(&running.event("progress")) {}
         running.signal("TERM");
     }
     assert_eq!(running.wait(), None, "it was killed at {point}:{nth}");

@@ -75,7 +75,7 @@ fn p27_who_gives_wrong_metadata_is_banned_and_another_is_asked() {
 pub(super) fn p27_peers_that_promise_metadata_and_send_none_do_not_keep_it_from_us() {
     let victim = Victim::resolves();
     let mute: Vec<Attacker> = (0..6).map(|_| offers(&victim, any_id(), metadata_size())).collect();
-    victim.survives("given up after 10 s");
+    victim.survives("given up after 5 s");
     drop(mute);
 }
 

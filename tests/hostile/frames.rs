@@ -161,6 +161,11 @@ fn p29_an_extension_handshake_too_long_too_rich_or_too_deep_is_refused() {
     deep.extend([b'e'; 100_001]);
     let wrong = [long, extended(0, &rich), extended(0, &deep), extended(0, b"i5e")];
     each_is_closed(&victim, &wrong.each_ref().map(Vec::as_slice));
+    // Right ones without end, and as long as may be.
+    let right = extended(0, &[&b"d1:v250000:"[..], &[b'x'; 250_000], b"e"].concat());
+    let mut attacker = Attacker::join(&victim);
+    attacker.flood(&right, 200);
+    attacker.is_closed();
     victim.survives("closed");
 }
 

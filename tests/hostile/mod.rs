@@ -53,7 +53,7 @@
 //! | T01 | a compressed body | `trackers` |
 //! | T02, T03 | bodies and headers without end | `trackers` |
 //! | T04 | redirects in a circle | `trackers` |
-//! | T05, T06 | redirects to the inside, out of encryption | `engine::trackers` |
+//! | T05, T06 | redirects to the inside, out of encryption | `trackers`, `engine::web` |
 //! | T07 | absurd intervals | `trackers`, `proto::announce` |
 //! | T08, T09 | peers that do not divide, a million of them | `trackers` |
 //! | T10 | no answer | `trackers` |

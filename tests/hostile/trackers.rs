@@ -147,6 +147,14 @@ fn t04_a_redirect_in_a_circle_is_followed_five_times() {
     assert_eq!(tracker.asked.load(Ordering::Relaxed) % 6, 0, "one announce, five redirects");
 }
 
+/// Out of encryption (T06) leads none either: `engine::web` shows it, for it takes certificates.
+#[test]
+fn t05_a_redirect_to_a_metadata_service_is_not_followed() {
+    let to = "Location: http://169.254.169.254/announce\r\nContent-Length: 0\r\n\r\n";
+    let tracker = Http::saying(format!("HTTP/1.1 302 Found\r\n{to}").into_bytes());
+    Swarm::new().fetch(&tracker.url(), Some("not allowed"));
+}
+
 /// Once at the start, once when complete, once at the end: an absurd interval changes nothing.
 #[test]
 fn t07_an_absurd_interval_is_not_kept_to() {

@@ -104,7 +104,7 @@ def many_addresses(options, place, verdict):
     verdict.hold(most <= 992, f"at most {most} descriptors of 1,024 for 20,000 connections")
     crowd.close()
     fetch = rig.fetch(options, place, torrent)
-    verdict.hold(fetch.wait_end(60) == 0, f"after they left an honest peer got everything")
+    verdict.hold(fetch.wait_end(60) == 0, "after they left an honest peer got everything")
     lab.wait_until("descriptors to be free", lambda: seed.descriptors() <= base + 5, 30)
     verdict.must(seed.alive() and not seed.panicked(), "down or panicked")
 

@@ -176,6 +176,23 @@ async fn connections_that_come_and_go_leave_nothing_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_address_takes_no_more_than_its_part_of_the_places() {
+    let seed = Seed::start(Tree::file("crowded", 1_000_000), &[]);
+    let mut crowd = Vec::new();
+    for _ in 0..CROWD {
+        // Never more than one of them is being answered, so none waits in line.
+        crowd.extend(seed.greet(1).await);
+    }
+    assert!(crowd.len() > 1, "several machines may share an address");
+    tokio::task::spawn_blocking(move || {
+        seed.serves_everything();
+        drop(crowd);
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn with_few_descriptors_it_stays_up_and_recovers() {
     let names: Vec<String> = (0..80).map(|number| format!("{number:02}")).collect();
     let files: Vec<(&str, usize)> = names.iter().map(|name| (&**name, 20_000)).collect();

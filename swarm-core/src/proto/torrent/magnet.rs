@@ -63,6 +63,12 @@ impl Torrent {
     }
 
     fn on_extended_handshake(&mut self, now: Moment, key: PeerKey, payload: &Bytes) {
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        // One may come again with what has changed; it may be long, and what it changes is work.
+        if !peer.floods.toggles.allow(now) {
+            self.disconnect(now, key, CloseReason::Misbehaved);
+            return;
+        }
         let Ok(said) = ExtendedHandshake::decode(payload) else {
             self.disconnect(now, key, CloseReason::Malformed);
             return;

@@ -24,6 +24,8 @@ const REJECTS_MAX: u32 = 3;
 /// A peer that has not answered for this long makes room for another; and one that has not given
 /// everything, if others wait: twice as long for each attempt before.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// A peer that has not answered for this long makes room if others wait.
+const PATIENCE_IN_A_CROWD: Duration = Duration::from_secs(5);
 /// So many times the patience with one peer doubles.
 const DOUBLINGS_MAX: u32 = 6;
 
@@ -159,7 +161,8 @@ impl MetadataFetch {
         let is_over = |(peer, attempt): (&PeerKey, &Attempt)| {
             let patience = PATIENCE * (1 << self.failures(*peer).min(DOUBLINGS_MAX));
             let late = others_wait && now - attempt.began >= patience;
-            (late || now - attempt.heard >= PATIENCE).then_some(*peer)
+            let silence = if others_wait { PATIENCE_IN_A_CROWD } else { PATIENCE };
+            (late || now - attempt.heard >= silence).then_some(*peer)
         };
         let over: Vec<PeerKey> = self.attempts.iter().filter_map(is_over).collect();
         over.into_iter().for_each(|peer| self.fail(peer));
@@ -264,7 +267,7 @@ mod tests {
             for tenth in 0..tenths {
                 assert!(fetch.is_asking(A), "after {tenth} of {tenths} tenths of a second");
                 now += Duration::from_millis(100);
-                if tenth % 50 == 0 {
+                if tenth % 40 == 0 {
                     let next = fetch.attempts[&A].received_pieces();
                     assert_eq!(fetch.received(now, A, next, &[1; 16384]), Step::More);
                 }

@@ -100,6 +100,18 @@ fn metadata_is_served_and_requests_for_it_are_bounded() {
     assert_eq!(story.hits(Limit::MetadataRequests), u64::from(refused) + 1);
 }
 
+/// LIMITS P29: each may be a quarter of a megabyte, and be a mate's and a stranger's in turn.
+#[test]
+fn p29_extension_handshakes_come_at_the_rate_of_a_toggle() {
+    let mut story = Story::seed();
+    story.meet(1, FAST, Direction::Incoming);
+    for _ in 0..50 {
+        assert_eq!(closed(&offer_metadata(&mut story, 1, None), 1), None);
+    }
+    let out = offer_metadata(&mut story, 1, None);
+    assert_eq!(closed(&out, 1), Some(CloseReason::Misbehaved));
+}
+
 #[test]
 fn unknown_messages_are_passed_over_up_to_a_bound() {
     let mut story = Story::leech();
@@ -399,7 +411,7 @@ fn p27_peers_that_promise_metadata_and_are_silent_do_not_keep_it_from_us() {
     story.meet(10, FAST, Direction::Incoming);
     let mut out = offer_metadata(&mut story, 10, size);
     assert_eq!(sent(&out, 10), []);
-    out.extend(story.wait(Duration::from_secs(29)));
+    out.extend(story.wait(Duration::from_secs(14)));
     assert_eq!(sent(&out, 10), [], "it is the fourth three's turn");
     let out = story.wait(Duration::from_secs(2));
     assert_eq!(sent(&out, 10).len(), 1, "asked as soon as those before it had their time");
