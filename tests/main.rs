@@ -8,10 +8,16 @@ mod cli;
 #[cfg(test)]
 mod e2e;
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 #[cfg(feature = "interop")]
 mod interop;
 #[cfg(test)]
 mod layering;
+#[cfg(test)]
+mod limits;
+#[cfg(test)]
+mod reliability;
 #[cfg(test)]
 mod sim;
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use swarm_core::metainfo::Magnet;
+use swarm_core::metainfo::{Magnet, shown_url};
 use swarm_core::types::{InfoHash, InfoHashV2, InfoHashes, Untrusted};
 
 use crate::exit::{Code, Failure};
@@ -30,8 +30,10 @@ impl Link {
         let text = text.trim();
         if starts_with_ignore_case(text, "magnet:") {
             let magnet = Magnet::parse(text);
+            // What follows may hold secrets.
+            let head = text.split('&').next().unwrap_or_default();
             return magnet.map(|magnet| Self::Magnet(Box::new(magnet))).map_err(|error| {
-                Failure::new(Code::BadTorrent, format!("bad link {}: {error}", shown(text)))
+                Failure::new(Code::BadTorrent, format!("bad link {}: {error}", shown(head)))
             });
         }
         if starts_with_ignore_case(text, "http://") || starts_with_ignore_case(text, "https://") {
@@ -60,9 +62,26 @@ impl Link {
                 magnet.name().map_or_else(|| magnet.hashes().wire().to_string(), str::to_owned)
             }
             Self::File(path) => path.to_string_lossy().into_owned(),
-            Self::Url(url) => url.clone(),
+            Self::Url(url) => shown_url(url),
         }
     }
+}
+
+/// What was given, to show or log: as it was, unless a URL in it holds a secret.
+pub(crate) fn without_secrets(text: &str) -> String {
+    if let Ok(Link::Url(url)) = Link::parse(text) {
+        return shown_url(&url);
+    }
+    let Ok(magnet) = Magnet::parse(text) else { return text.to_owned() };
+    let shown = |urls: &[String]| urls.iter().map(|url| shown_url(url)).collect::<Vec<_>>();
+    let (trackers, web_seeds) = (shown(magnet.trackers()), shown(magnet.web_seeds()));
+    if trackers == magnet.trackers() && web_seeds == magnet.web_seeds() {
+        return text.to_owned();
+    }
+    let clean = Magnet::from_hashes(magnet.hashes());
+    let clean = clean.with_name(magnet.name().unwrap_or_default()).with_trackers(trackers);
+    let clean = clean.with_web_seeds(web_seeds);
+    clean.with_peers(magnet.peers().iter().cloned()).to_string()
 }
 
 fn shown(text: &str) -> Untrusted<'_> {
@@ -173,6 +192,26 @@ mod tests {
         }
         let error = Link::parse("\u{1b}[2Jboo").unwrap_err();
         assert!(!error.message().contains('\u{1b}'));
+    }
+
+    #[test]
+    fn a_link_is_shown_without_the_secrets_of_its_urls() {
+        let magnet =
+            format!("magnet:?xt=urn:btih:{HASH}&dn=n&tr=http%3A%2F%2F10.0.0.1%3A1%2Fannounce");
+        for plain in [HASH, "file.torrent", "nonsense", &magnet] {
+            assert_eq!(without_secrets(plain), plain);
+        }
+        let secret =
+            format!("{magnet}&tr=udp://a:1/secret/announce&ws=http://me:secret@b/x&x.pe=c:1");
+        let shown = without_secrets(&secret);
+        assert!(!shown.contains("secret") && shown.contains("10.0.0.1"), "{shown}");
+        assert!(Magnet::parse(&shown).unwrap().peers().len() == 1, "{shown}");
+        let url = "https://me:secret@a/secret/b.torrent?key=secret";
+        assert_eq!(without_secrets(url), "https://a/…/b.torrent");
+        let label = Link::parse(url).unwrap().label();
+        assert_eq!(label, "https://a/…/b.torrent");
+        let error = Link::parse("magnet:?xt=urn:btih:1&tr=http://secret").unwrap_err();
+        assert!(!error.message().contains("secret"), "{}", error.message());
     }
 
     #[test]

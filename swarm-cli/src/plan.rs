@@ -153,6 +153,17 @@ impl FetchPlan {
     }
 }
 
+impl FetchPlan {
+    /// Where it writes; nowhere when no link is one.
+    pub(crate) fn folders(&self) -> Vec<PathBuf> {
+        if self.links.iter().all(|(_, link)| link.is_err()) {
+            return Vec::new();
+        }
+        let state = self.network.config.state_folder.iter().cloned();
+        state.chain([self.folder.clone()]).collect()
+    }
+}
+
 impl SeedPlan {
     pub(crate) fn new(args: SeedArgs) -> Result<Self, Failure> {
         let network = Network::new(&args.network)?;
@@ -269,6 +280,7 @@ impl Network {
         config.peer_exchange = !args.no_pex;
         config.shutdown_timeout = SHUTDOWN_TIMEOUT;
         config.state_folder = state_folder(|name| std::env::var_os(name));
+        crate::memory::fit(&mut config);
         if let Some(most) = args.max_peers.and_then(|most| usize::try_from(most).ok()) {
             config.peers_max = most;
             config.peers_per_torrent_max = most;

@@ -128,6 +128,12 @@ fn a_list_is_one_link_a_line() {
 }
 
 #[test]
+fn a_list_is_bounded() {
+    let endless = std::io::repeat(b'a');
+    assert!(refused(read_list(endless)).contains("too long"));
+}
+
+#[test]
 fn a_misspelt_variable_is_refused_and_known_ones_are_not() {
     let check = |name: &str| check_environment([name.to_owned(), "PATH".to_owned()]);
     assert!(check("SWARM_NO_DHT").is_ok());

@@ -12,6 +12,7 @@ mod describe;
 mod documents;
 mod events;
 mod exits;
+mod limits;
 mod linger;
 mod paste;
 mod streams;

@@ -20,12 +20,12 @@ struct SmallDisk {
 }
 
 impl SmallDisk {
-    /// `None` where the system does not let us make one.
-    fn new(folder: &Path, size: &str) -> Option<Self> {
+    /// With these options of its mount; `None` where the system does not let us make one.
+    fn new(folder: &Path, options: &str) -> Option<Self> {
         fs::create_dir_all(folder).unwrap();
-        let script = "mount -t tmpfs -o size=$1 none \"$2\" && echo ready && exec cat";
+        let script = "mount -t tmpfs -o $1 none \"$2\" && echo ready && exec cat";
         let mut holder = Command::new("unshare")
-            .args(["-m", "sh", "-c", script, "sh", size])
+            .args(["-m", "sh", "-c", script, "sh", options])
             .arg(folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -60,9 +60,9 @@ impl SmallDisk {
         inside
     }
 
-    fn resize(&self, size: &str) {
+    fn remount(&self, options: &str) {
         let mut mount = Command::new("mount");
-        mount.args(["-o", &format!("remount,size={size}")]).arg(&self.folder);
+        mount.args(["-o", &format!("remount,{options}")]).arg(&self.folder);
         mount.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").current_dir("/");
         assert!(run(&mut self.within(&mount)).status.success());
     }
@@ -89,12 +89,12 @@ async fn a_full_disk_is_waited_for_and_then_it_goes_on_by_itself() {
     let given = seed(&giver, &tree.metainfo(PIECE), &tree.write(there.path())).await;
     let fetch = fetches(home.path(), &tree, address(&giver));
     tokio::task::spawn_blocking(move || {
-        let Some(disk) = SmallDisk::new(&home.path().join("out"), "3m") else { return };
+        let Some(disk) = SmallDisk::new(&home.path().join("out"), "size=3m") else { return };
         let mut running = Running::start(&mut disk.within(&fetch()));
         let told = running.event("suspended");
         assert_eq!(told["code"], 5, "{told}");
         assert!(told["message"].as_str().is_some_and(|text| text.contains("No space left")));
-        disk.resize("20m");
+        disk.remount("size=20m");
         running.event("recovered");
         running.event("done");
         assert_eq!(running.wait(), Some(0));
@@ -114,16 +114,124 @@ async fn a_full_disk_that_stays_full_ends_a_fetch_with_its_code_and_the_same_lin
     seed(&giver, &tree.metainfo(PIECE), &tree.write(there.path())).await;
     let fetch = fetches(home.path(), &tree, address(&giver));
     tokio::task::spawn_blocking(move || {
-        let Some(disk) = SmallDisk::new(&home.path().join("out"), "3m") else { return };
+        let Some(disk) = SmallDisk::new(&home.path().join("out"), "size=3m") else { return };
         let mut first = fetch();
         first.args(["--stall-timeout", "1s"]);
         let ended = run(&mut disk.within(&first));
         assert_eq!(ended.status.code(), Some(5), "{}", String::from_utf8_lossy(&ended.stderr));
         let said = String::from_utf8_lossy(&ended.stderr).into_owned();
         assert!(said.contains("hint: free some space"), "{said}");
-        disk.resize("20m");
+        disk.remount("size=20m");
         assert!(run(&mut disk.within(&fetch())).status.success());
         tree.assert_lies_in(&disk.seen());
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_out_of_inodes_is_waited_for_as_a_full_one_is() {
+    let (there, home) = (tempdir().unwrap(), tempdir().unwrap());
+    let names: Vec<String> = (0..40).map(|number| number.to_string()).collect();
+    let files: Vec<(&str, usize)> = names.iter().map(|name| (&**name, 20_000)).collect();
+    let tree = Tree::folder("numerous", &files);
+    let giver = session().await;
+    seed(&giver, &tree.metainfo(PIECE), &tree.write(there.path())).await;
+    let fetch = fetches(home.path(), &tree, address(&giver));
+    tokio::task::spawn_blocking(move || {
+        let Some(disk) = SmallDisk::new(&home.path().join("out"), "nr_inodes=12") else { return };
+        let mut running = Running::start(&mut disk.within(&fetch()));
+        assert_eq!(running.event("suspended")["code"], 5);
+        disk.remount("nr_inodes=1000");
+        running.event("recovered");
+        assert_eq!(running.wait(), Some(0));
+        tree.assert_lies_in(&disk.seen());
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_cannot_be_written_at_all_is_told_of_at_once_and_the_same_line_goes_on() {
+    let (there, home) = (tempdir().unwrap(), tempdir().unwrap());
+    let tree = Tree::file("refused", 300_000);
+    let giver = session().await;
+    seed(&giver, &tree.metainfo(PIECE), &tree.write(there.path())).await;
+    let fetch = fetches(home.path(), &tree, address(&giver));
+    tokio::task::spawn_blocking(move || {
+        let Some(disk) = SmallDisk::new(&home.path().join("out"), "ro") else { return };
+        let ended = run(&mut disk.within(&fetch()));
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert_eq!(ended.status.code(), Some(6), "{said}");
+        assert!(said.contains("Read-only file system"), "{said}");
+        disk.remount("rw");
+        assert!(run(&mut disk.within(&fetch())).status.success());
+        tree.assert_lies_in(&disk.seen());
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_room_for_what_is_remembered_ends_no_fetch_and_leaves_no_half_record() {
+    let (there, home) = (tempdir().unwrap(), tempdir().unwrap());
+    let tree = Tree::file("forgotten", 300_000);
+    let giver = session().await;
+    seed(&giver, &tree.metainfo(PIECE), &tree.write(there.path())).await;
+    let fetch = fetches(home.path(), &tree, address(&giver));
+    tokio::task::spawn_blocking(move || {
+        let Some(disk) = SmallDisk::new(&home.path().join(".xdg"), "size=4k") else { return };
+        fs::write(disk.seen().join("filler"), [0; 4096]).unwrap();
+        let done = run(&mut disk.within(&fetch()));
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        tree.assert_lies_in(&home.path().join("out"));
+        let kept = fs::read_dir(disk.seen().join("swarm/verified")).map(Iterator::count);
+        assert!(matches!(kept, Ok(0) | Err(_)), "{kept:?}");
+    })
+    .await
+    .unwrap();
+}
+
+/// The command with system calls that fail: this binary makes its own, past the C library.
+fn failing(command: &Command, rules: &[&str]) -> Option<Command> {
+    let mut traced = Command::new("strace");
+    let works = Command::new("strace").args(["-o", "/dev/null", "true"]).output();
+    if !works.is_ok_and(|done| done.status.success()) {
+        eprintln!("NOT RUN: no strace");
+        return None;
+    }
+    traced.args(["-f", "--seccomp-bpf", "-o", "/dev/null"]);
+    let calls: Vec<&str> = rules.iter().filter_map(|rule| rule.split(':').next()).collect();
+    traced.arg(format!("--trace={}", calls.join(",")));
+    traced.args(rules.iter().map(|rule| format!("--inject={rule}")));
+    traced.arg(command.get_program()).args(command.get_args());
+    traced.env_clear().stdin(Stdio::null());
+    traced.current_dir(command.get_current_dir().expect("every command has its folder"));
+    for (name, value) in command.get_envs() {
+        if let Some(value) = value {
+            traced.env(name, value);
+        }
+    }
+    Some(traced)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writes_that_fail_now_and_then_cost_time_and_no_byte() {
+    let (there, home) = (tempdir().unwrap(), tempdir().unwrap());
+    let tree = Tree::folder("flaky", &[("a", 900_000), ("b/c", 700_001)]);
+    let giver = session_with("127.0.0.1:0", |config| config.up_limit = Some(2_000_000)).await;
+    seed(&giver, &tree.metainfo(PIECE), &tree.write(there.path())).await;
+    let fetch = fetches(home.path(), &tree, address(&giver));
+    tokio::task::spawn_blocking(move || {
+        for rule in ["pwritev:error=EIO:when=3", "pwritev:error=EROFS:when=2..3"] {
+            let Some(mut flaky) = failing(&fetch(), &[rule]) else { return };
+            let mut running = Running::start(&mut flaky);
+            assert_eq!(running.event("suspended")["code"], 6, "{rule}");
+            running.event("recovered");
+            assert_eq!(running.wait(), Some(0), "{rule}");
+            tree.assert_lies_in(&home.path().join("out"));
+            fs::remove_dir_all(home.path().join("out")).unwrap();
+        }
     })
     .await
     .unwrap();

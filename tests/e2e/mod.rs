@@ -8,6 +8,7 @@ mod content;
 mod crash;
 mod disk;
 mod lifecycle;
+mod names;
 mod pex;
 mod process;
 mod resume;

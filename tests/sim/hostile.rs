@@ -7,6 +7,7 @@ use super::seeds;
 use super::spec::{Conduct, Reach, Software, Spec, mbit};
 use super::world::World;
 use std::time::Duration;
+use swarm_core::proto::PeerKey;
 
 const KIB: u32 = 1024;
 const PIECE: u32 = 64 * KIB;
@@ -53,6 +54,41 @@ fn who_claims_pieces_it_lacks_costs_a_snub_at_most() {
         // What it was asked for and is silent about goes to others after 20 s at most.
         world.finish(&ours, Duration::from_secs(30));
         world.part();
+    }
+}
+
+/// Blocks that it took on go to others after 20 s, of which it is the only one here: a slow seed
+/// that nobody waits for.
+#[test]
+fn p25_who_takes_requests_and_sends_nothing_costs_a_snub_at_most() {
+    for seed in seeds(4) {
+        let mute = Spec::seed().conduct(Conduct::Mute);
+        let (mut world, ours, _) = swarm(seed, &[mute.clone(), mute]);
+        world.finish(&ours, Duration::from_secs(30));
+        world.part();
+    }
+}
+
+/// It is there, asked and silent: its side of the connection has died without a word.
+#[test]
+fn p38_a_peer_that_vanishes_without_a_word_is_let_go_after_two_minutes() {
+    for seed in seeds(4) {
+        let (mut world, ours, others) = swarm(seed, &[Spec::leech()]);
+        world.run_for(Duration::from_millis(500));
+        world.silence(others[0]);
+        let to_it = |world: &World, host: usize| {
+            let peers = world.hosts[host].peers.iter();
+            peers.filter(|(_, peer)| peer.remote == others[0]).map(|(key, _)| key).collect()
+        };
+        let dead: Vec<Vec<PeerKey>> = ours.iter().map(|host| to_it(&world, *host)).collect();
+        assert!(dead.iter().any(|keys| !keys.is_empty()), "nobody was connected to it");
+        world.finish(&ours, Duration::from_secs(60));
+        world.run_for(Duration::from_secs(121));
+        // They may have met again, over connections that work.
+        for (host, dead) in ours.iter().zip(dead) {
+            let now = to_it(&world, *host);
+            assert!(dead.iter().all(|key| !now.contains(key)), "#{host} holds on to the dead");
+        }
     }
 }
 

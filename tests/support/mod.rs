@@ -59,7 +59,7 @@ impl Tree {
 
     /// The bytes of the `.torrent`.
     pub(crate) fn torrent(&self, piece_length: u32) -> Vec<u8> {
-        let content: Vec<u8> = self.files.iter().flat_map(|(_, bytes)| bytes).copied().collect();
+        let content = self.content();
         let size = usize::try_from(piece_length).expect("small");
         let pieces = content.chunks(size).flat_map(Sha1::digest).collect();
         let builder = if self.single {
@@ -100,6 +100,11 @@ impl Tree {
     /// How many files there are.
     pub(crate) fn len(&self) -> usize {
         self.files.len()
+    }
+
+    /// All of it in the order of the torrent, for who serves it by hand.
+    pub(crate) fn content(&self) -> Vec<u8> {
+        self.files.iter().flat_map(|(_, bytes)| bytes).copied().collect()
     }
 
     pub(crate) fn length(&self) -> u64 {

@@ -19,10 +19,10 @@ use swarm_core::{Error, Session};
 
 use super::linger::{Hearsay, Stay};
 use super::watch::{SILENCE, Watched};
-use super::{Context, load, note_of, session_failure, shut_down};
+use super::{Context, few_places, load, note_of, session_failure, shut_down};
 use crate::diagnosis::Diagnosis;
 use crate::exit::{self, Code, Failure};
-use crate::link::{HostPort, Link};
+use crate::link::{self, HostPort, Link};
 use crate::plan::{After, FetchPlan};
 use crate::units;
 use crate::view::{Done, Note, Snapshot, Stage, TICK};
@@ -36,6 +36,7 @@ pub(crate) async fn run(mut plan: FetchPlan, context: &mut Context) -> Result<Co
     let links = std::mem::take(&mut plan.links);
     let builder = Session::builder().config(plan.network.config.clone());
     let session = builder.build().await.map_err(session_failure)?;
+    context.warn(&few_places(&session, &plan.network.config))?;
     let mut fetch = Fetch {
         plan: &plan,
         session: &session,
@@ -228,7 +229,10 @@ impl<'a> Fetch<'a> {
         else {
             return Ok(());
         };
-        let done = done(&watched, &completed);
+        let mut done = done(&watched, &completed);
+        let mut limits = watched.handle.stats().limits;
+        limits.merge(&self.session.stats().limits);
+        done.limits = limits.hits().collect();
         if let After::Serve(_) = self.plan.after {
             job.state = State::Serving(watched, Stay::new(self.context.clock.now()));
         }
@@ -245,7 +249,7 @@ impl<'a> Fetch<'a> {
             // The session forgets it in its own time; other links go on.
             self.work.push(forget(watched.handle).boxed());
         }
-        let link = Some((job.link.clone(), job.label.clone()));
+        let link = Some((link::without_secrets(&job.link), job.label.clone()));
         self.context.view.note(&Note::Error { link, failure })?;
         match why {
             Some(diagnosis) => self.context.view.note(&Note::Report(diagnosis)),
@@ -323,7 +327,7 @@ impl<'a> Fetch<'a> {
 
 /// Reads one link and adds its torrent.
 async fn add(session: &Session, plan: &FetchPlan, link: Link) -> Result<Loaded, Failure> {
-    let mut torrent = load::link(link, plan).await?.overwrite(plan.overwrite);
+    let mut torrent = load::link(session, link, plan).await?.overwrite(plan.overwrite);
     torrent = torrent.peers(plan.network.peers.iter().filter_map(HostPort::literal));
     for tier in &plan.network.tiers {
         torrent = torrent.tracker_tier(tier.iter().cloned());
@@ -395,6 +399,7 @@ fn done(watched: &Watched, completed: &Completed) -> Done {
         uploaded: completed.uploaded,
         wasted: completed.wasted,
         peers: completed.peers,
+        limits: Vec::new(),
     }
 }
 

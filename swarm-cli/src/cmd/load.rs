@@ -2,33 +2,34 @@
 //!
 //! Everything read is bounded in bytes and, over the network, in time.
 //!
-//! Not here: what makes a torrent valid (see `swarm_core::metainfo`).
+//! Not here: what makes a torrent valid (see `swarm_core::metainfo`), where a URL may lead
+//! (`Session::download_torrent`).
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use swarm_core::AddTorrent;
-use swarm_core::metainfo::{Metainfo, TORRENT_SIZE_MAX};
+use swarm_core::metainfo::{Metainfo, TORRENT_SIZE_MAX, shown_url};
+use swarm_core::session::WebError;
 use swarm_core::types::Untrusted;
+use swarm_core::{AddTorrent, Session};
 
 use crate::exit::{Code, Failure};
 use crate::link::Link;
 use crate::plan::FetchPlan;
 use crate::units;
 
-/// A `.torrent` that has not come from a web server by then never will.
-const URL_TIMEOUT: Duration = Duration::from_secs(30);
-const REDIRECTS_MAX: usize = 5;
-
 /// A torrent to fetch, from any link.
-pub(super) async fn link(link: Link, plan: &FetchPlan) -> Result<AddTorrent, Failure> {
+pub(super) async fn link(
+    session: &Session,
+    link: Link,
+    plan: &FetchPlan,
+) -> Result<AddTorrent, Failure> {
     let metainfo = match link {
         Link::Magnet(magnet) => return Ok(AddTorrent::fetch_magnet(*magnet, &plan.folder)),
         Link::File(path) => blocking(move || torrent(&path)).await?,
         Link::Url(url) => {
-            let bytes = download(&url).await?;
-            blocking(move || parse(&url, &bytes)).await?
+            let bytes = download(session, &url).await?;
+            blocking(move || parse(&shown_url(&url), &bytes)).await?
         }
     };
     let selection = plan.only.apply(&metainfo)?;
@@ -73,46 +74,16 @@ fn parse(what: &str, bytes: &[u8]) -> Result<Metainfo, Failure> {
     Metainfo::from_torrent(bytes).map_err(|error| Failure::bad_torrent(what, error))
 }
 
-async fn download(url: &str) -> Result<Vec<u8>, Failure> {
-    let shown = Untrusted::with_limit(url, 100);
-    let network = |error: reqwest::Error| {
-        let why = reason(&error);
-        Failure::new(Code::Network, format!("cannot fetch {shown}: {}", Untrusted::new(&why)))
-    };
-    let client = reqwest::Client::builder()
-        .timeout(URL_TIMEOUT)
-        .redirect(reqwest::redirect::Policy::limited(REDIRECTS_MAX))
-        .user_agent(concat!("swarm/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .map_err(network)?;
-    let mut response = client.get(url).send().await.map_err(network)?;
-    if !response.status().is_success() {
-        let status = response.status();
-        return Err(Failure::new(Code::Network, format!("cannot fetch {shown}: {status}")));
-    }
-    let mut bytes = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(network)? {
-        if bytes.len() + chunk.len() > TORRENT_SIZE_MAX {
+async fn download(session: &Session, url: &str) -> Result<Vec<u8>, Failure> {
+    session.download_torrent(url).await.map_err(|error| {
+        let shown = shown_url(url);
+        if let WebError::TooLong(_) = error {
             let most = units::size(u64::try_from(TORRENT_SIZE_MAX).unwrap_or(u64::MAX));
-            return Err(Failure::bad_torrent(url, format!("more than {most}")));
+            return Failure::bad_torrent(&shown, format!("more than {most}"));
         }
-        bytes.extend_from_slice(&chunk);
-    }
-    Ok(bytes)
-}
-
-/// The innermost cause: reqwest's own text only repeats the URL.
-fn reason(error: &reqwest::Error) -> String {
-    if error.is_timeout() {
-        return "timed out".to_owned();
-    }
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    let text = cause.to_string();
-    let end = text.find(" (os error").unwrap_or(text.len());
-    text.get(..end).unwrap_or_default().to_owned()
+        let (shown, why) = (Untrusted::with_limit(&shown, 100), error.to_string());
+        Failure::new(Code::Network, format!("cannot fetch {shown}: {}", Untrusted::new(&why)))
+    })
 }
 
 /// Where the content of a torrent lies, when the user names it or the folder that holds it.

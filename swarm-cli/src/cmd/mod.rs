@@ -16,15 +16,17 @@ pub(crate) mod seed;
 pub(crate) mod verify;
 mod watch;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use swarm_core::session::{Event, TorrentEvent};
 use swarm_core::types::{Moment, Untrusted};
-use swarm_core::{Error, Session};
+use swarm_core::{Config, Error, Session};
 
 use crate::args::{Command, ShowArgs};
 use crate::clock::Clock;
+use crate::confine;
 use crate::exit::{Code, Failure, plain};
 use crate::plan::{self, CreatePlan, FetchPlan, SeedPlan};
 use crate::signals::Signals;
@@ -48,11 +50,12 @@ fn run_checked(command: Command) -> Result<ExitCode, Failure> {
     let code = match command {
         Command::Seed(args) => {
             let plan = SeedPlan::new(*args)?;
-            transfer(plan.show, async |context| seed::run(plan, context).await)
+            transfer(plan.show, &[], async |context| seed::run(plan, context).await)
         }
         Command::Fetch(args) => {
             let plan = FetchPlan::new(*args)?;
-            transfer(plan.show, async |context| fetch::run(plan, context).await)
+            let folders = plan.folders();
+            transfer(plan.show, &folders, async |context| fetch::run(plan, context).await)
         }
         Command::Create(args) => {
             let plan = CreatePlan::new(&args)?;
@@ -72,12 +75,17 @@ fn run_checked(command: Command) -> Result<ExitCode, Failure> {
     code.map(ExitCode::from)
 }
 
-/// `seed` and `fetch`: a failure of the whole is an event too.
+/// `seed` and `fetch`: a failure of the whole is an event too. What writes into known `folders`
+/// only is kept from writing anywhere else.
 fn transfer(
     show: ShowArgs,
+    folders: &[PathBuf],
     work: impl AsyncFnOnce(&mut Context) -> Result<Code, Failure>,
 ) -> Result<Code, Failure> {
     log(show.verbose)?;
+    if !folders.is_empty() {
+        confine::to(folders);
+    }
     with_context(View::new(show), async |context| match work(context).await {
         Ok(code) => Ok(code),
         Err(failure) if failure.code() == Code::ClosedPipe => Err(failure),
@@ -158,6 +166,16 @@ async fn shut_down(session: &Session, context: &mut Context) {
     }
 }
 
+/// What to say when the system allows fewer connections than were asked for.
+fn few_places(session: &Session, config: &Config) -> Vec<String> {
+    let most = session.stats().peers_max;
+    let text = format!(
+        "at most {most} connections, not {}: few files may be open (see ulimit -n)",
+        config.peers_max
+    );
+    Vec::from_iter((most < config.peers_max).then_some(text))
+}
+
 /// The session's errors by blame, as exit codes.
 fn session_failure(error: Error) -> Failure {
     match error {
@@ -192,7 +210,7 @@ fn session_failure(error: Error) -> Failure {
         Error::System(error) => {
             Failure::new(Code::Internal, format!("the system fails: {}", plain(&error)))
         }
-        Error::EmptySelection => Failure::usage(error.to_string()),
+        Error::EmptySelection | Error::TooMany(_) => Failure::usage(error.to_string()),
         Error::AlreadyAdded(_) => Failure::usage(error.to_string()),
         _ => Failure::new(Code::Internal, error.to_string()),
     }

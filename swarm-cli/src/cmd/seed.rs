@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use super::linger::{Hearsay, Stay};
 use super::own_tracker::{HANDED_OVER_MAX, OwnTracker};
 use super::watch::Watched;
-use super::{Context, create, load, make, note_of, session_failure, shut_down};
+use super::{Context, create, few_places, load, make, note_of, session_failure, shut_down};
 use crate::addresses;
 use crate::exit::{Code, Failure};
 use crate::link::HostPort;
@@ -38,6 +38,7 @@ pub(crate) async fn run(plan: SeedPlan, context: &mut Context) -> Result<Code, F
         builder = builder.http_connections(to_tracker);
     }
     let session = builder.build().await.map_err(session_failure)?;
+    context.warn(&few_places(&session, &plan.network.config))?;
     let listen = session.listen_addrs();
     let tracker = if plan.network.trackers {
         let hashes = contents.iter().map(|content| content.metainfo.hashes().wire());

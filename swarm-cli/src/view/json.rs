@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
 use serde_json::{Serializer, Value, json};
-use swarm_core::types::Moment;
+use swarm_core::types::{Limit, Moment};
 
 use super::{Note, Snapshot, Stage, text, write_stderr, write_stdout};
 use crate::exit::Failure;
@@ -136,7 +136,7 @@ fn event(note: &Note) -> Option<Value> {
             "v": VERSION, "event": "done", "info_hash": done.info_hash, "name": done.name,
             "path": done.path, "bytes": done.bytes, "seconds": done.elapsed.as_secs_f64(),
             "downloaded": done.downloaded, "uploaded": done.uploaded, "wasted": done.wasted,
-            "peers": done.peers,
+            "peers": done.peers, "limits": limits(&done.limits),
         }),
         Note::Error { link, failure } => json!({
             "v": VERSION, "event": "error", "code": failure.code().number(),
@@ -144,6 +144,11 @@ fn event(note: &Note) -> Option<Value> {
         }),
         Note::Report(_) | Note::Summary(_) => return None,
     })
+}
+
+/// Bounds that have bitten, by name.
+fn limits(hits: &[(Limit, u64)]) -> Value {
+    hits.iter().map(|(limit, times)| (limit.name().to_owned(), Value::from(*times))).collect()
 }
 
 /// `inspect --json`: the contract's names, in its order.
@@ -312,6 +317,13 @@ mod tests {
             (&json!("seeding"), &json!("warning"))
         );
         assert!(!json.lines(&warning).is_empty());
+    }
+
+    #[test]
+    fn only_bounds_that_have_bitten_are_named() {
+        assert_eq!(limits(&[]), json!({}));
+        let hits = [(Limit::Peers, 1), (Limit::DialRate, 3)];
+        assert_eq!(limits(&hits), json!({ "dial_rate": 3, "peers": 1 }));
     }
 
     #[test]

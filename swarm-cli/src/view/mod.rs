@@ -17,7 +17,7 @@ use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use swarm_core::types::Moment;
+use swarm_core::types::{Limit, Moment};
 
 pub(crate) use json::{FileJson, InspectJson, Json, VerifiedJson, VerifyJson, pretty};
 pub(crate) use table::Table;
@@ -178,6 +178,8 @@ pub(crate) struct Done {
     pub(crate) uploaded: u64,
     pub(crate) wasted: u64,
     pub(crate) peers: usize,
+    /// Bounds that have bitten, and how often: the torrent's and the session's.
+    pub(crate) limits: Vec<(Limit, u64)>,
 }
 
 /// Who is looking.

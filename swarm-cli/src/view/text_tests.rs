@@ -110,6 +110,7 @@ fn plain_lines_hold_the_same_facts() {
 
 fn done(downloaded: u64) -> Note {
     Note::Done(Done {
+        limits: Vec::new(),
         info_hash: String::new(),
         name: "set\u{202e}".to_owned(),
         path: "/x/set".to_owned(),

@@ -10,7 +10,7 @@ use super::hasher::{Hashed, PieceHasher, finish};
 use super::lanes::Width;
 use super::scan::{Begin, OnProgress, Scan, ScanError, Visit};
 use crate::geometry::{Geometry, GeometryError, Layout};
-use crate::metainfo::File;
+use crate::metainfo::{FILES_MAX, File, files::DEPTH_MAX};
 use crate::storage::{Blueprint, FsStorage, Presence, Stamp, Storage, StorageError, Sums};
 use crate::types::{InfoHash, PieceIndex};
 use sha2::{Digest as _, Sha256};
@@ -86,11 +86,6 @@ pub enum CreateError {
     #[error("stopped")]
     Stopped,
 }
-
-/// Most files a torrent is made of (LIMITS 5.2).
-pub const FILES_MAX: usize = 1_000_000;
-/// Most folders inside each other (LIMITS A10).
-pub const DEPTH_MAX: usize = 100;
 
 impl Content {
     /// Looks at a file, or walks a folder. A link given as `root` itself is followed.

@@ -10,15 +10,18 @@ use super::shared::Shared;
 use super::source::ListenAddrs;
 use super::torrent::{Face, Inbox, Mail};
 use super::trackers::{self, AnnounceError, AnnounceRequest, Announcing};
-use crate::proto::announce::{AnnounceId, AnnounceInput, Announcer, Status, TierOrder};
+use super::web::Trust;
+use crate::metainfo::shown_url;
+use crate::proto::announce::{AnnounceId, AnnounceInput, Announcer, Status, TrackerKey};
 use crate::proto::event::Phase;
 use crate::proto::input::Source;
-use crate::session::Event;
-use crate::types::{Moment, Untrusted};
+use crate::session::{AddTorrent, Event};
+use crate::types::{Limit, Moment, Untrusted};
 use crate::wire::tracker_http::AnnounceReply;
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -42,16 +45,19 @@ impl Trackers {
         shared: &Arc<Shared>,
         face: &Arc<Face>,
         inbox: &Inbox,
-        (seed, tiers, order): (u64, &[Vec<String>], TierOrder),
+        (seed, add): (u64, &AddTorrent),
     ) -> Option<Self> {
-        let announcer = Announcer::new(seed, tiers, order);
+        let announcer = Announcer::new(seed, &add.tracker_tiers(), add.tier_order());
         announcer.trackers().next()?;
         for (_, url) in announcer.trackers() {
-            face.report_source(&trackers::shown(url), |_| {});
+            face.report_source(&shown_url(url), |_| {});
         }
+        let trusted = announcer.trackers().filter(|(_, url)| add.trust(url) == Trust::User);
+        let trusted = trusted.map(|(key, _)| key).collect();
         let (news, watch) = watch::channel(News::default());
         let task = Task {
             announcer,
+            trusted,
             who: who(shared, face, seed),
             shared: shared.clone(),
             face: face.clone(),
@@ -102,6 +108,8 @@ struct Task {
     face: Arc<Face>,
     inbox: Inbox,
     announcer: Announcer,
+    /// Trackers that the user named.
+    trusted: BTreeSet<TrackerKey>,
     who: Announcing,
     known: News,
     /// Bounded by the announcer: one for each tracker, and its goodbye.
@@ -161,17 +169,23 @@ impl Task {
     /// Makes the announces that are due.
     fn ask(&mut self) {
         while let Some(announcement) = self.announcer.poll() {
-            let request = AnnounceRequest::new(&announcement, &self.who);
+            let is_trusted = self.trusted.contains(&announcement.tracker);
+            let trust = if is_trusted { Trust::User } else { Trust::Torrent };
+            let request = AnnounceRequest::new(&announcement, &self.who, trust);
             let (id, url) = (announcement.id, announcement.url);
             let shared = self.shared.clone();
-            self.asking
-                .push(Box::pin(async move { (id, url, shared.trackers.announce(request).await) }));
+            self.asking.push(Box::pin(async move {
+                if shared.trackers.is_busy() {
+                    shared.limits.hit(Limit::Announces);
+                }
+                (id, url, shared.trackers.announce(request).await)
+            }));
         }
     }
 
     async fn on_answer(&mut self, (id, url, result): Answer, wants_peers: bool) {
         self.tell(trackers::outcome(id, &result));
-        let name = trackers::shown(&url);
+        let name = shown_url(&url);
         let result = match result {
             Ok(reply) => {
                 let count = reply.peers.len();
@@ -183,6 +197,9 @@ impl Task {
                 Ok(count)
             }
             Err(error) => {
+                if let Some(limit) = error.limit() {
+                    self.shared.limits.hit(limit);
+                }
                 let text = error.to_string();
                 Err(Untrusted::with_limit(&text, Untrusted::FAILURE_MAX).to_string())
             }

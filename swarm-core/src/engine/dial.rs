@@ -6,7 +6,7 @@ use super::shared::Shared;
 use super::source::ListenAddrs;
 use super::torrent::{Face, Inbox, Mail, NewPeer};
 use crate::proto::input::{DialError, Direction};
-use crate::types::InfoHash;
+use crate::types::{InfoHash, Limit};
 use crate::wire::handshake::HANDSHAKE_LEN;
 use crate::wire::{Handshake, HandshakeProgress, Reserved};
 use std::io::{self, ErrorKind};
@@ -21,6 +21,10 @@ use tokio::time::timeout;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the handshake may take, in all (LIMITS B18).
 pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A peer that takes nothing of what is sent to it for this long is gone, or only holds on to
+/// buffers of ours. The kernel closes it (LIMITS P20, P38): nobody else knows what of a write has
+/// arrived.
+const STALL_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long to wait for a place among the session's connections.
 const SLOT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -38,11 +42,16 @@ pub(crate) async fn run(shared: Arc<Shared>, face: Arc<Face>, inbox: Inbox, addr
 }
 
 async fn dial(shared: &Shared, hash: InfoHash, addr: SocketAddr) -> Result<NewPeer, DialError> {
+    if shared.half_open.available_permits() == 0 {
+        shared.limits.hit(Limit::HalfOpen);
+    }
     let _half_open = shared.half_open.acquire().await.map_err(|_| DialError::Other)?;
-    let slot = timeout(SLOT_TIMEOUT, shared.slots.clone().acquire_owned())
-        .await
+    let slot = timeout(SLOT_TIMEOUT, shared.slots.clone().acquire_owned()).await;
+    let slot = slot
+        .inspect_err(|_| shared.limits.hit(Limit::Peers))
         .map_err(|_| DialError::Other)?
         .map_err(|_| DialError::Other)?;
+    shared.dial_turn().await;
     let mut stream = timeout(CONNECT_TIMEOUT, connect(source_for(shared, addr), addr))
         .await
         .map_err(|_| DialError::TimedOut)?
@@ -91,7 +100,17 @@ async fn connect(source: Option<IpAddr>, addr: SocketAddr) -> io::Result<TcpStre
 pub(crate) fn set_options(stream: &TcpStream) {
     // Without it small messages wait for acknowledgements; a socket that refuses still works.
     let _ = stream.set_nodelay(true);
+    set_stall_timeout(stream);
 }
+
+/// A system without the option keeps a peer that takes nothing until it says nothing either.
+#[cfg(target_os = "linux")]
+fn set_stall_timeout(stream: &TcpStream) {
+    let _ = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(STALL_TIMEOUT));
+}
+
+#[cfg(not(target_os = "linux"))]
+fn set_stall_timeout(_stream: &TcpStream) {}
 
 async fn exchange(stream: &mut TcpStream, ours: &Handshake) -> Result<Handshake, DialError> {
     stream.write_all(&ours.encode()).await.map_err(|_| DialError::Handshake)?;
@@ -124,5 +143,20 @@ fn why_not(kind: ErrorKind) -> DialError {
         | ErrorKind::NetworkDown
         | ErrorKind::Unsupported => DialError::Unreachable,
         _ => DialError::Other,
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn who_takes_nothing_for_two_minutes_is_closed_by_the_kernel() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        set_options(&stream);
+        let timeout = socket2::SockRef::from(&stream).tcp_user_timeout().unwrap();
+        assert_eq!(timeout, Some(STALL_TIMEOUT));
     }
 }

@@ -37,7 +37,9 @@ pub use error::{MetainfoError, Warning};
 pub use magnet::{MAGNET_MAX_BYTES, Magnet, MagnetError, PEERS_MAX, PeerAddr, PeerAddrError};
 pub use outer::NODES_MAX;
 pub use raw::{FILES_MAX, PATHS_TOTAL_MAX_BYTES};
-pub use urls::{TRACKERS_MAX, URL_MAX_BYTES, UrlRefusal, UrlUse, WEB_SEEDS_MAX, check_url};
+pub use urls::{
+    TRACKERS_MAX, URL_MAX_BYTES, UrlRefusal, UrlUse, WEB_SEEDS_MAX, check_url, shown_url,
+};
 
 /// Largest `.torrent` that is read, bytes.
 pub const TORRENT_SIZE_MAX: usize = 32 << 20;

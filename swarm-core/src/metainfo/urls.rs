@@ -155,6 +155,27 @@ fn imitates_announce(query: &str) -> bool {
     })
 }
 
+/// A URL to show or log: without user name, password, query and fragment, and with only those
+/// parts of the path that hold no secret. Passkeys are often there. Untrusted text.
+#[must_use]
+pub fn shown_url(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return "(not a URL)".to_owned() };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, rest) = rest.split_at(end);
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let path = rest.split(['?', '#']).next().unwrap_or_default();
+    let parts = path.split('/').filter(|part| !part.is_empty());
+    let path: String =
+        parts.flat_map(|part| ["/", if is_public(part) { part } else { "…" }]).collect();
+    format!("{scheme}://{host}{path}")
+}
+
+/// What a part of a path is called when it is nobody's secret.
+fn is_public(part: &str) -> bool {
+    let is_torrent = part.len() > 8 && part.to_ascii_lowercase().ends_with(".torrent");
+    is_torrent || matches!(part, "announce" | "announce.php" | "announce.pl")
+}
+
 /// Takes URLs one by one: refuses bad ones, drops repeated ones, stops at the limit, and
 /// remembers what to warn of.
 #[derive(Debug)]
@@ -213,7 +234,8 @@ impl UrlFilter {
             self.ignore();
             return;
         }
-        let url = head(url, REFUSED_URL_KEPT_BYTES).to_owned();
+        let url = if url.contains("://") { shown_url(url) } else { url.to_owned() };
+        let url = head(&url, REFUSED_URL_KEPT_BYTES).to_owned();
         self.warnings.push(match self.purpose {
             UrlUse::Tracker => Warning::TrackerRefused { url, reason },
             UrlUse::WebSeed => Warning::WebSeedRefused { url, reason },
@@ -295,6 +317,36 @@ mod tests {
         let url = |length: usize| format!("{:a<length$}", "http://t.example/");
         assert_eq!(tracker(&url(URL_MAX_BYTES)), Ok(()));
         assert_eq!(tracker(&url(URL_MAX_BYTES + 1)), Err(UrlRefusal::Length));
+    }
+
+    /// LIMITS C16.
+    #[test]
+    fn secrets_are_not_shown() {
+        for (url, due) in [
+            ("http://t.example/announce", "http://t.example/announce"),
+            (
+                "https://me:secret@t.example:8443/announce?passkey=secret#secret",
+                "https://t.example:8443/announce",
+            ),
+            ("http://t.example/secret/announce.php?secret", "http://t.example/…/announce.php"),
+            ("http://t.example/announce/secret", "http://t.example/announce/…"),
+            ("http://t.example/announcesecret", "http://t.example/…"),
+            (
+                "http://t.example/get/secret/name.torrent?k=secret",
+                "http://t.example/…/…/name.torrent",
+            ),
+            ("http://t.example/secret/.torrent", "http://t.example/…/…"),
+            ("udp://[::1]:6969/announce", "udp://[::1]:6969/announce"),
+            ("udp://user:secret@t.example:80", "udp://t.example:80"),
+            ("http://a@secret@t.example?secret", "http://t.example"),
+            ("secret", "(not a URL)"),
+        ] {
+            assert_eq!(shown_url(url), due);
+        }
+        let mut filter = UrlFilter::new(UrlUse::Tracker);
+        filter.take(b"http://me:secret@t.example/x?event=secret");
+        let warning = filter.into_warnings().remove(0).to_string();
+        assert!(!warning.contains("secret"), "{warning}");
     }
 
     #[test]

@@ -16,6 +16,7 @@
 //!
 //! Not here: HTTP and UDP, time-outs, the peers in a reply.
 
+use crate::metainfo::{TRACKERS_MAX, UrlUse, check_url};
 use crate::types::Moment;
 use crate::wire::tracker::{Announce, AnnounceEvent};
 use crate::wire::tracker_http::Retry;
@@ -29,10 +30,6 @@ use std::time::Duration;
 #[cfg(test)]
 mod tests;
 
-/// Trackers of one torrent that are used.
-pub const TRACKERS_MAX: usize = 100;
-/// Longest tracker URL that is used, bytes.
-pub const URL_MAX: usize = 2_048;
 /// Shortest time between two announces, unless [`PEERS_FEW`] says otherwise.
 pub const INTERVAL_MIN: Duration = Duration::from_secs(60);
 /// Longest time between two announces.
@@ -189,8 +186,8 @@ struct Answer {
 }
 
 impl Announcer {
-    /// For these tiers of URLs. What is no `http`, `https` or `udp` URL, is too long, was named
-    /// before, or is beyond [`TRACKERS_MAX`] is left out. Nothing is announced before
+    /// For these tiers of URLs. What [`check_url`] refuses, was named before, or is beyond
+    /// [`TRACKERS_MAX`] is left out. Nothing is announced before
     /// [`AnnounceInput::Start`].
     #[must_use]
     pub fn new(seed: u64, tiers: &[Vec<String>], order: TierOrder) -> Self {
@@ -205,7 +202,8 @@ impl Announcer {
         };
         let mut known = BTreeSet::new();
         for tier in tiers {
-            let mut urls: Vec<&String> = tier.iter().filter(|url| is_usable(url)).collect();
+            let is_usable = |url: &&String| check_url(url, UrlUse::Tracker).is_ok();
+            let mut urls: Vec<&String> = tier.iter().filter(is_usable).collect();
             urls.retain(|url| known.len() < TRACKERS_MAX && known.insert(url.as_str()));
             announcer.add_tier(&urls, order);
         }
@@ -470,9 +468,4 @@ fn backoff(failures: u32) -> Duration {
     let exponent = i32::try_from(failures.saturating_sub(1)).unwrap_or(i32::MAX);
     let seconds = BACKOFF_FIRST.as_secs_f64() * BACKOFF_FACTOR.powi(exponent);
     Duration::try_from_secs_f64(seconds).unwrap_or(BACKOFF_MAX).min(BACKOFF_MAX)
-}
-
-fn is_usable(url: &str) -> bool {
-    let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
-    url.len() <= URL_MAX && matches!(scheme.as_deref(), Some("http" | "https" | "udp"))
 }

@@ -16,7 +16,7 @@
 
 use super::input::{DialError, Source};
 use super::limits::EventBucket;
-use crate::types::Moment;
+use crate::types::{Limit, LimitCounts, Moment};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::collections::{BTreeMap, BTreeSet};
@@ -88,6 +88,8 @@ pub struct DialTotals {
     pub connected: u64,
     /// Dials that came to nothing, by reason.
     pub failed: BTreeMap<DialError, u64>,
+    /// How often each bound of the list has bitten.
+    pub limits: LimitCounts,
 }
 
 /// How a connection ended, as far as dialling again goes.
@@ -176,11 +178,16 @@ impl Candidates {
     /// [`Self::dial_failed`]. `room` is how many more connections the torrent may have, dials
     /// under way included.
     pub fn next_dial(&mut self, now: Moment, room: usize) -> Option<SocketAddr> {
-        if room == 0 || self.dialling >= HALF_OPEN_MAX {
+        let (due, _, addr) = *self.due.first().filter(|_| room > 0)?;
+        if due > now {
             return None;
         }
-        let (due, _, addr) = *self.due.first()?;
-        if due > now || !self.pace.allow(now) {
+        if self.dialling >= HALF_OPEN_MAX {
+            self.report.limits.hit(Limit::HalfOpen);
+            return None;
+        }
+        if !self.pace.allow(now) {
+            self.report.limits.hit(Limit::DialRate);
             return None;
         }
         self.set_state(addr, State::Dialling);
@@ -252,7 +259,9 @@ impl Candidates {
     /// A connection that stands is for the caller to close.
     pub fn ban(&mut self, now: Moment, ip: IpAddr) {
         let ip = ip.to_canonical();
-        self.bans.insert(now, ip);
+        if self.bans.insert(now, ip) {
+            self.report.limits.hit(Limit::Bans);
+        }
         let banned: Vec<SocketAddr> =
             self.entries.keys().filter(|addr| addr.ip() == ip).copied().collect();
         for addr in banned {
@@ -312,9 +321,14 @@ impl Candidates {
     /// Makes room for one more address of `source`; false when there is none to be made.
     fn make_room(&mut self, source: Source) -> bool {
         if source != Source::User && self.count_of(source) >= CANDIDATES_PER_SOURCE_MAX {
+            self.report.limits.hit(Limit::CandidatesPerSource);
             return self.evict(|entry| entry.source == source && entry.failures > 0);
         }
-        self.entries.len() < CANDIDATES_MAX || self.evict(|entry| entry.source != Source::User)
+        if self.entries.len() < CANDIDATES_MAX {
+            return true;
+        }
+        self.report.limits.hit(Limit::Candidates);
+        self.evict(|entry| entry.source != Source::User)
     }
 
     fn count_of(&self, source: Source) -> usize {
@@ -337,6 +351,7 @@ impl Candidates {
         let Some(entry) = self.entries.get_mut(&addr) else { return };
         entry.failures = entry.failures.saturating_add(1);
         if entry.failures >= TRIES_MAX && entry.source != Source::User {
+            self.report.limits.hit(Limit::Tries);
             self.give_up(addr);
             return;
         }

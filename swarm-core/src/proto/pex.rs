@@ -114,6 +114,11 @@ impl Exchange {
         Some(PexMessage { added, dropped })
     }
 
+    /// Whether a message that comes now comes too soon to be read.
+    pub(crate) fn is_early(&self, now: Moment) -> bool {
+        self.heard.is_some_and(|heard| now.since(heard) < TAKE_GAP)
+    }
+
     /// Those of a message from `teller` that may become candidates.
     pub(crate) fn take(
         &mut self,
@@ -121,7 +126,7 @@ impl Exchange {
         teller: SocketAddr,
         message: &PexMessage,
     ) -> Result<Vec<PexPeer>, Flood> {
-        if self.heard.is_some_and(|heard| now.since(heard) < TAKE_GAP) {
+        if self.is_early(now) {
             self.early += 1;
             return if self.early > EARLY_MAX { Err(Flood) } else { Ok(Vec::new()) };
         }

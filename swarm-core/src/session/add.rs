@@ -1,5 +1,6 @@
 //! What to add to a session, and how.
 
+use crate::engine::web::Trust;
 use crate::metainfo::{Magnet, Metainfo};
 use crate::proto::announce::TierOrder;
 use crate::types::{FileIndex, InfoHashes};
@@ -111,7 +112,8 @@ impl AddTorrent {
         self
     }
 
-    /// Adds one tier of trackers before those of the torrent (BEP 12).
+    /// Adds one tier of trackers before those of the torrent (BEP 12). These are the caller's word:
+    /// unlike a torrent's own they may lead into the local network whatever their path is.
     #[must_use]
     pub fn tracker_tier(mut self, urls: impl IntoIterator<Item = String>) -> Self {
         self.trackers.push(urls.into_iter().collect());
@@ -160,6 +162,12 @@ impl AddTorrent {
             }
         }
         tiers
+    }
+
+    /// Whose word a tracker's URL is.
+    pub(crate) fn trust(&self, url: &str) -> Trust {
+        let is_users = self.trackers.iter().flatten().any(|known| known == url);
+        if is_users { Trust::User } else { Trust::Torrent }
     }
 
     /// How those tiers relate.

@@ -1,5 +1,6 @@
 //! Each knob with its default, its unit and its reason.
 
+use crate::proto::candidates::AddressPolicy;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,10 +13,17 @@ pub struct Config {
     /// port 0 share one port where that is free on all. Empty: do not listen.
     /// Default `0.0.0.0:0` and `[::]:0`.
     pub listen: Vec<SocketAddr>,
-    /// Connections over all torrents. Default 500.
+    /// Connections over all torrents. Fewer where the process may not open as many files: see
+    /// [`SessionStats`](super::SessionStats). Default 500.
     pub peers_max: usize,
     /// Connections of one torrent. Default 100.
     pub peers_per_torrent_max: usize,
+    /// Torrents at once. Default 10,000.
+    pub torrents_max: usize,
+    /// Which networks what a torrent, a tracker or a peer names may lead to. Default
+    /// [`AddressPolicy::Lan`]: a tracker on one's own network is the common case. Under either
+    /// nothing is led to a cloud's metadata service.
+    pub addresses: AddressPolicy,
     /// Whether peers tell each other of peers (BEP 11); never in private torrents. Default true.
     pub peer_exchange: bool,
     /// Upload limit of the session, bytes a second. Default none.
@@ -48,6 +56,8 @@ impl Default for Config {
             listen: vec![SocketAddr::from(([0u8; 4], 0)), SocketAddr::from(([0u16; 8], 0))],
             peers_max: 500,
             peers_per_torrent_max: 100,
+            torrents_max: 10_000,
+            addresses: AddressPolicy::default(),
             peer_exchange: true,
             up_limit: None,
             down_limit: None,

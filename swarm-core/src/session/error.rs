@@ -22,6 +22,9 @@ pub enum Error {
     /// The torrent is in the session already.
     #[error("torrent {0} is already in this session")]
     AlreadyAdded(InfoHash),
+    /// The session has as many torrents as it may have.
+    #[error("the session has {0} torrents, as many as it may have")]
+    TooMany(usize),
     /// The disk failed, is full, or may not be written.
     #[error(transparent)]
     Storage(Arc<StorageError>),

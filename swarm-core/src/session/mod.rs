@@ -11,6 +11,8 @@ mod handle;
 mod stats;
 
 #[cfg(test)]
+mod bounds_tests;
+#[cfg(test)]
 mod tests;
 
 pub use add::{AddTorrent, Mode, Selection};
@@ -18,19 +20,30 @@ pub use config::Config;
 pub use error::Error;
 pub use event::{Event, EventStream};
 pub use handle::{Completed, TorrentHandle};
-pub use stats::{DialReport, FileStats, PeerStats, SourceReport, TorrentStats, Trouble};
+pub use stats::{
+    DialReport, FileStats, PeerStats, SessionStats, SourceReport, TorrentStats, Trouble,
+};
 
+pub use crate::engine::web::{RedirectFault, WebError};
+pub use crate::proto::candidates::AddressPolicy;
 pub use crate::proto::event::{Event as TorrentEvent, Phase};
 
 use crate::engine::gate::Gate;
 use crate::engine::shared::{Entry, Shared};
 use crate::engine::torrent::{Face, INBOX_MAX, Opened, Opening, Start, TorrentTask};
+use crate::engine::web::{Errand, Trust};
 use crate::engine::{accept, entropy, listen};
+use crate::metainfo::TORRENT_SIZE_MAX;
+use crate::types::Limit;
 use add::Source;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+
+/// A `.torrent` that has not come from a web server by then never will.
+const DOWNLOAD_LIMIT: Duration = Duration::from_secs(30);
 
 /// A whole client: one peer id, one set of listening ports, any number of torrents.
 ///
@@ -107,7 +120,8 @@ impl Session {
     /// Returns once the torrent is known to the session, before checking or metadata.
     ///
     /// # Errors
-    /// [`Error::AlreadyAdded`], [`Error::Unsupported`], [`Error::EmptySelection`]; or
+    /// [`Error::AlreadyAdded`], [`Error::TooMany`], [`Error::Unsupported`],
+    /// [`Error::EmptySelection`]; or
     /// [`Error::Storage`] when the output folder cannot be used, [`Error::Conflict`] when a
     /// different file is in the way, [`Error::Locked`] when another process fetches there;
     /// or [`Error::Stopped`] after a shutdown.
@@ -123,10 +137,7 @@ impl Session {
         let (inbox, mail) = mpsc::channel(INBOX_MAX);
         // Entered first, so that of two equal torrents only one opens its files.
         let entry = Entry { face: face.clone(), inbox: inbox.clone() };
-        if !shared.enter(entry) {
-            let stopped = *shared.stop.borrow();
-            return Err(if stopped { Error::Stopped } else { Error::AlreadyAdded(hashes.wire()) });
-        }
+        shared.enter(entry)?;
         let mut entered = Entered(Some((shared.clone(), face.clone())));
         let opened = open(shared, &torrent).await?;
         let start = Start { add: torrent, opened, face: face.clone(), mail, inbox, seed };
@@ -142,6 +153,41 @@ impl Session {
     pub fn torrents(&self) -> Vec<TorrentHandle> {
         let entries = self.shared().entries();
         entries.into_iter().map(|entry| TorrentHandle::new(entry.face)).collect()
+    }
+
+    /// Fetches a `.torrent` from a web server that the user named, and gives its bytes: at most
+    /// [`TORRENT_SIZE_MAX`], within 30 s. A redirect leads neither from `https` to `http` nor
+    /// from the internet into a local network, and nothing leads to a cloud's metadata service.
+    ///
+    /// # Errors
+    /// Says why there are none.
+    pub async fn download_torrent(&self, url: &str) -> Result<Vec<u8>, WebError> {
+        let errand = Errand {
+            url,
+            trust: Trust::User,
+            family: None,
+            listen: None,
+            longest: TORRENT_SIZE_MAX,
+        };
+        let answer = tokio::time::timeout(DOWNLOAD_LIMIT, self.shared().web.get(errand)).await;
+        let answer = answer.unwrap_or(Err(WebError::TimedOut)).inspect_err(|error| {
+            // The others are bounds on what trackers say.
+            let limit = error.limit();
+            let counts = |limit: &Limit| matches!(limit, Limit::AddressRefused | Limit::Redirects);
+            if let Some(limit) = limit.filter(counts) {
+                self.shared().limits.hit(limit);
+            }
+        })?;
+        match answer.status {
+            200..300 => Ok(answer.body),
+            status => Err(WebError::Status(status)),
+        }
+    }
+
+    /// A snapshot of the session as a whole, exact.
+    #[must_use]
+    pub fn stats(&self) -> SessionStats {
+        SessionStats::of(self.shared())
     }
 
     /// Changes the limits of the whole session, bytes a second; `None` is no limit.
@@ -161,6 +207,10 @@ impl Session {
         shared.tasks.joined().await;
         let workers = shared.clone();
         shared.tasks.blocking("join workers", move || workers.workers.shutdown()).await;
+        let limits = shared.limits.counts();
+        if limits.hits().next().is_some() {
+            tracing::debug!(?limits, "bounds of the session that have bitten");
+        }
     }
 
     fn shared(&self) -> &Arc<Shared> {
@@ -194,7 +244,7 @@ impl Drop for Entered {
 /// Opens the storage of a torrent whose metadata is known.
 async fn open(shared: &Shared, torrent: &AddTorrent) -> Result<Option<Opened>, Error> {
     let Source::Metainfo(metainfo) = &torrent.source else { return Ok(None) };
-    let (opening, metainfo) = (Opening::new(torrent, &shared.config), metainfo.clone());
+    let (opening, metainfo) = (Opening::new(torrent, shared), metainfo.clone());
     let open = move || opening.open(metainfo);
     shared.tasks.blocking("open", open).await.unwrap_or(Err(Error::Internal)).map(Some)
 }

@@ -1,11 +1,12 @@
 //! Snapshots: plain data, no handles.
 
+use crate::engine::shared::Shared;
 use crate::engine::torrent::Face;
 use crate::proto::event::Phase;
 use crate::proto::input::{DialError, Direction};
 use crate::proto::torrent::Snapshot;
 use crate::session::Error;
-use crate::types::{FileIndex, PeerId};
+use crate::types::{FileIndex, LimitCounts, PeerId};
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -47,6 +48,38 @@ pub struct TorrentStats {
     pub sources: Vec<SourceReport>,
     /// Dials and how they ended.
     pub dials: DialReport,
+    /// How often bounds of the torrent have bitten.
+    pub limits: LimitCounts,
+}
+
+/// A whole session at one moment.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SessionStats {
+    /// Connections, handshakes included.
+    pub peers: usize,
+    /// Connections there may be: [`Config::peers_max`](super::Config::peers_max), or as many as
+    /// the process may open files.
+    pub peers_max: usize,
+    /// Files of torrents that are open.
+    pub open_files: usize,
+    /// Torrents.
+    pub torrents: usize,
+    /// How often bounds of the session have bitten. Those of each torrent are in
+    /// [`TorrentStats::limits`].
+    pub limits: LimitCounts,
+}
+
+impl SessionStats {
+    pub(crate) fn of(shared: &Shared) -> Self {
+        Self {
+            peers: shared.peers_max.saturating_sub(shared.slots.available_permits()),
+            peers_max: shared.peers_max,
+            open_files: shared.files.count(),
+            torrents: shared.entries().len(),
+            limits: shared.limits.counts(),
+        }
+    }
 }
 
 /// What the local machine does to a fetch.
@@ -153,6 +186,7 @@ impl TorrentStats {
             files: progress.map_or_else(Vec::new, |progress| progress.files()),
             sources: face.sources(),
             dials: snapshot.map_or_else(DialReport::default, dials),
+            limits: snapshot.map_or_else(LimitCounts::default, |snapshot| snapshot.limits),
         }
     }
 }

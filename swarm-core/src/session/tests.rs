@@ -13,9 +13,9 @@ use tokio::time::timeout;
 
 const PIECE: u32 = 32 << 10;
 /// Longer than any test here may take.
-const LIMIT: Duration = Duration::from_secs(20);
+pub(super) const LIMIT: Duration = Duration::from_secs(20);
 
-fn content(len: usize) -> Vec<u8> {
+pub(super) fn content(len: usize) -> Vec<u8> {
     let mut state = 1u32;
     let next = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -24,7 +24,7 @@ fn content(len: usize) -> Vec<u8> {
     std::iter::repeat_with(next).take(len).collect()
 }
 
-fn metainfo_of(bytes: &[u8]) -> Arc<Metainfo> {
+pub(super) fn metainfo_of(bytes: &[u8]) -> Arc<Metainfo> {
     metainfo_in_pieces(bytes, PIECE)
 }
 
@@ -36,16 +36,16 @@ fn metainfo_in_pieces(bytes: &[u8], length: u32) -> Arc<Metainfo> {
     Arc::new(Metainfo::from_torrent(&torrent).unwrap())
 }
 
-fn loopback() -> Config {
+pub(super) fn loopback() -> Config {
     Config { listen: vec!["127.0.0.1:0".parse().unwrap()], ..Config::default() }
 }
 
-async fn session() -> Session {
+pub(super) async fn session() -> Session {
     Session::builder().config(loopback()).build().await.unwrap()
 }
 
 /// A folder with the content in it, and a session that seeds it.
-async fn seed(bytes: &[u8]) -> (TempDir, Session, Arc<Metainfo>) {
+pub(super) async fn seed(bytes: &[u8]) -> (TempDir, Session, Arc<Metainfo>) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("anything");
     std::fs::write(&path, bytes).unwrap();
@@ -57,7 +57,7 @@ async fn seed(bytes: &[u8]) -> (TempDir, Session, Arc<Metainfo>) {
     (folder, session, metainfo)
 }
 
-async fn shut_down(session: Session) {
+pub(super) async fn shut_down(session: Session) {
     timeout(LIMIT, session.shutdown()).await.expect("shutdown ends");
     assert!(session.task_names().is_empty(), "{:?}", session.task_names());
 }

@@ -14,7 +14,7 @@ mod vectored;
 pub mod fault;
 
 pub(crate) use fs::{Blueprint, Stamp, Sums};
-pub use fs::{FsStorage, Kept, OpenError, Sight, available_bytes};
+pub use fs::{FsStorage, Kept, OpenError, OpenFiles, Sight, available_bytes};
 pub use mem::MemStorage;
 
 use std::fmt;

@@ -5,12 +5,14 @@
 mod bitfield;
 mod id;
 mod index;
+mod limit;
 mod moment;
 mod text;
 
 pub use bitfield::{Bitfield, BitfieldError};
 pub use id::{IdError, InfoHash, InfoHashV2, InfoHashes, PeerId};
 pub use index::{BLOCK_SIZE, BlockIndex, BlockRef, FileIndex, PieceIndex, Span};
+pub use limit::{Limit, LimitCounts};
 pub use moment::Moment;
 pub use text::Untrusted;
 pub(crate) use text::is_unsafe_to_show;

@@ -14,12 +14,13 @@ use crate::data::Job;
 use crate::data::check::{self, PieceState, ScanError};
 use crate::data::jobs::{CheckPieces, Stored};
 use crate::data::workers::{JobPanicked, Kind};
+use crate::engine::shared::Shared;
 use crate::geometry::Geometry;
 use crate::metainfo::{Magnet, Metainfo, PeerAddr};
 use crate::proto::event::Phase;
 use crate::proto::input::Input;
-use crate::session::{AddTorrent, Config, Error, Event, Mode, Selection};
-use crate::storage::{FsStorage, Kept, OpenError, Storage as _, StorageError};
+use crate::session::{AddTorrent, Error, Event, Mode, Selection};
+use crate::storage::{FsStorage, Kept, OpenError, OpenFiles, Storage as _, StorageError};
 use crate::types::{Bitfield, FileIndex, Moment, PieceIndex, Untrusted};
 use bytes::Bytes;
 use std::net::SocketAddr;
@@ -104,15 +105,18 @@ pub(crate) struct Opening {
     pub(crate) overwrite: bool,
     /// Where finished and served content is recorded.
     pub(crate) state_folder: Option<PathBuf>,
+    /// How many files all torrents keep open.
+    pub(crate) files: Arc<OpenFiles>,
 }
 
 impl Opening {
-    pub(crate) fn new(torrent: &AddTorrent, config: &Config) -> Self {
+    pub(crate) fn new(torrent: &AddTorrent, shared: &Shared) -> Self {
         Self {
             mode: torrent.mode.clone(),
             selection: torrent.selection.clone(),
             overwrite: torrent.overwrite,
-            state_folder: config.state_folder.clone(),
+            state_folder: shared.config.state_folder.clone(),
+            files: Arc::clone(&shared.files),
         }
     }
 
@@ -132,6 +136,7 @@ impl Opening {
             }
             Mode::Seed { content, .. } => FsStorage::seed(content, &metainfo)?,
         };
+        storage = storage.share_files(Arc::clone(&self.files));
         if let Some(folder) = &self.state_folder {
             storage = storage.remember_in(folder);
         }

@@ -201,3 +201,21 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What these locks guard is replaced or appended to in one step: a panic cannot tear it.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::clock::Clock;
+    use crate::types::InfoHash;
+
+    #[tokio::test]
+    async fn peers_that_wait_to_be_taken_over_are_bounded() {
+        let gate = || Gate::new(Clock::start(), None);
+        let face = Face::new(InfoHashes::v1(InfoHash::new([1; 20])), gate(), gate());
+        for _ in 0..3 {
+            let many = (1..=1_000).map(|port| SocketAddr::from(([10, 0, 0, 1], port)));
+            face.order(|orders| orders.peers.extend(many));
+        }
+        assert_eq!(face.take_orders().peers.len(), PEERS_WAITING_MAX);
+    }
+}

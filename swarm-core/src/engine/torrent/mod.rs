@@ -152,9 +152,8 @@ impl TorrentTask {
         let now = shared.clock.now();
         let core = Torrent::new(params(&shared, &face, seed), now);
         let batch = Batch::new(shared.config.receive_budget);
-        let (tiers, order) = (add.tracker_tiers(), add.tier_order());
-        let trackers = Trackers::start(&shared, &face, &inbox, (seed, &tiers, order));
-        let opening = Opening::new(&add, &shared.config);
+        let trackers = Trackers::start(&shared, &face, &inbox, (seed, &add));
+        let opening = Opening::new(&add, &shared);
         let mut task = Self {
             shared,
             face,
@@ -262,7 +261,12 @@ impl TorrentTask {
             self.on_last_done(done);
         }
         self.last_checkpoint().await;
-        self.show_now(self.shared.clock.now());
+        let now = self.shared.clock.now();
+        self.show_now(now);
+        let limits = self.core.snapshot(now).limits;
+        if limits.hits().next().is_some() {
+            tracing::debug!(torrent = %self.face.hashes.wire(), ?limits, "bounds that have bitten");
+        }
     }
 }
 
@@ -283,6 +287,7 @@ impl Drop for TorrentTask {
 fn params(shared: &Shared, face: &Face, seed: u64) -> Params {
     let mut config = CoreConfig::default();
     config.peers_max = shared.config.peers_per_torrent_max;
+    config.addresses = shared.config.addresses;
     config.peer_exchange = shared.config.peer_exchange;
     config.receive_budget = shared.config.receive_budget;
     config.send_budget = shared.config.send_budget;

@@ -5,37 +5,38 @@
 //! The first answer does not wait long for the second.
 //!
 //! Nothing that is shown or logged holds a tracker's secrets: errors never carry its URL, and
-//! [`shown`] cuts them (LIMITS C16).
+//! `metainfo::shown_url` cuts them (LIMITS C16).
 //!
-//! Not here: when to announce and to whom (`proto::announce`), the codecs (`wire`).
+//! Not here: when to announce and to whom (`proto::announce`), the codecs (`wire`), where a URL
+//! may lead (`web`).
 
 mod error;
 mod http;
-mod resolve;
 mod udp;
 
 #[cfg(test)]
 mod tests;
 
-pub(crate) use error::{AnnounceError, shown};
+pub(crate) use error::AnnounceError;
 
-use super::source::{self, ListenAddrs};
+use super::source::ListenAddrs;
+use super::web::{Errand, Trust, Web, WebError, source_for};
 use crate::proto::announce::{AnnounceId, AnnounceInput, Announcement};
 use crate::types::{InfoHash, PeerId};
 use crate::wire::tracker::{Announce, AnnounceEvent, Family, PEERS_PER_REPLY_MAX};
-use crate::wire::tracker_http::{AnnounceReply, announce_url};
+use crate::wire::tracker_http::{AnnounceReply, REPLY_MAX, announce_url};
 use crate::wire::tracker_udp::TransactionId;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::collections::BTreeSet;
 use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
-use url::{Host, Url};
+use url::Url;
 
 /// Announces under way at once; more wait (LIMITS C14).
 pub(crate) const CONCURRENT_MAX: usize = 50;
@@ -47,10 +48,6 @@ pub(crate) const STOP_LIMIT: Duration = Duration::from_secs(5);
 struct Timing {
     /// A whole HTTP announce, redirects included.
     http_total: Duration,
-    /// A TCP and TLS handshake.
-    http_connect: Duration,
-    /// Without a byte from an HTTP tracker.
-    http_idle: Duration,
     /// Until the first UDP retry; every further one takes twice as long (BEP 15).
     udp_first: Duration,
     /// A whole UDP announce.
@@ -61,8 +58,6 @@ struct Timing {
 
 const TIMING: Timing = Timing {
     http_total: Duration::from_secs(30),
-    http_connect: Duration::from_secs(10),
-    http_idle: Duration::from_secs(10),
     udp_first: Duration::from_secs(15),
     udp_total: Duration::from_secs(60),
     family_grace: Duration::from_secs(2),
@@ -71,11 +66,13 @@ const TIMING: Timing = Timing {
 /// The tracker client of a session.
 #[derive(Debug)]
 pub(crate) struct TrackerClient {
-    http: http::Http,
+    web: Arc<Web>,
     timing: Timing,
     permits: Semaphore,
     transactions: Mutex<StdRng>,
 }
+
+const TIMED_OUT: AnnounceError = AnnounceError::Web(WebError::TimedOut);
 
 /// Who announces: the same for every announce of a torrent.
 #[derive(Clone, Copy, Debug)]
@@ -90,20 +87,6 @@ pub(crate) struct Announcing {
     pub(crate) listen: ListenAddrs,
 }
 
-/// The address to announce from to the tracker of this URL; see [`source::source_for`].
-fn source_for(listen: Option<SocketAddr>, tracker: &Url) -> Option<IpAddr> {
-    let is_loopback = match tracker.host() {
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        // An IPv4 address is a name to the parser, unless the scheme is a web's.
-        Some(Host::Domain(name)) => name
-            .parse::<IpAddr>()
-            .map_or_else(|_| name.eq_ignore_ascii_case("localhost"), |ip| ip.is_loopback()),
-        None => false,
-    };
-    source::source_for(listen, is_loopback)
-}
-
 /// One announce to one tracker.
 #[derive(Clone, Debug)]
 pub(crate) struct AnnounceRequest {
@@ -111,6 +94,8 @@ pub(crate) struct AnnounceRequest {
     pub(crate) url: Arc<str>,
     /// What to say; the port is filled in for each family.
     pub(crate) announce: Announce,
+    /// Who named the tracker.
+    pub(crate) trust: Trust,
     /// What the tracker asked to be sent back.
     pub(crate) tracker_id: Option<Vec<u8>>,
     /// Where peers reach us.
@@ -120,8 +105,8 @@ pub(crate) struct AnnounceRequest {
 }
 
 impl AnnounceRequest {
-    /// What `proto` asks for, by whom. A goodbye is limited to [`STOP_LIMIT`].
-    pub(crate) fn new(announcement: &Announcement, who: &Announcing) -> Self {
+    /// What `proto` asks for, by whom, of whose tracker. A goodbye is limited to [`STOP_LIMIT`].
+    pub(crate) fn new(announcement: &Announcement, who: &Announcing, trust: Trust) -> Self {
         let announce = Announce {
             uploaded: announcement.uploaded,
             downloaded: announcement.downloaded,
@@ -134,6 +119,7 @@ impl AnnounceRequest {
         Self {
             url: Arc::clone(&announcement.url),
             announce,
+            trust,
             tracker_id: announcement.tracker_id.clone(),
             listen: who.listen,
             limit: (announcement.event == AnnounceEvent::Stopped).then_some(STOP_LIMIT),
@@ -158,15 +144,15 @@ pub(crate) fn outcome(
 }
 
 impl TrackerClient {
-    /// A client that calls itself `name` and draws transaction ids from `seed`, which must not
-    /// be guessable. Opens nothing yet.
-    pub(crate) fn new(name: &str, seed: u64) -> Self {
-        Self::with_timing(name, seed, TIMING)
+    /// A client that draws transaction ids from `seed`, which must not be guessable. Opens
+    /// nothing yet.
+    pub(crate) fn new(web: Arc<Web>, seed: u64) -> Self {
+        Self::with_timing(web, seed, TIMING)
     }
 
-    fn with_timing(name: &str, seed: u64, timing: Timing) -> Self {
+    fn with_timing(web: Arc<Web>, seed: u64, timing: Timing) -> Self {
         Self {
-            http: http::Http::new(name, timing),
+            web,
             timing,
             permits: Semaphore::new(CONCURRENT_MAX),
             transactions: Mutex::new(StdRng::seed_from_u64(seed)),
@@ -187,15 +173,20 @@ impl TrackerClient {
         };
         match request.limit {
             None => whole.await,
-            Some(limit) => timeout(limit, whole).await.unwrap_or(Err(AnnounceError::TimedOut)),
+            Some(limit) => timeout(limit, whole).await.unwrap_or(Err(TIMED_OUT)),
         }
+    }
+
+    /// Whether the next announce has to wait for another to end.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.permits.available_permits() == 0
     }
 
     async fn announce_now(
         &self,
         request: &AnnounceRequest,
     ) -> Result<AnnounceReply, AnnounceError> {
-        let url = Url::parse(&request.url).map_err(|_| AnnounceError::BadUrl)?;
+        let url = Url::parse(&request.url).map_err(|_| WebError::BadUrl)?;
         // On the heap, so that whoever announces does not carry two HTTP exchanges around.
         let over = |family, listen| Box::pin(self.announce_over(request, &url, family, listen));
         let result = match (request.listen.v4, request.listen.v6) {
@@ -206,7 +197,7 @@ impl TrackerClient {
             (None, v6 @ Some(_)) => over(Family::V6, v6).await,
             (v4, None) => over(Family::V4, v4).await,
         };
-        if !matches!(result, Err(AnnounceError::NoAddress)) {
+        if !matches!(result, Err(AnnounceError::Web(WebError::NoAddress))) {
             return result;
         }
         // The tracker is only where we do not listen: nobody can dial us, but we can dial.
@@ -230,19 +221,27 @@ impl TrackerClient {
         let result = match url.scheme() {
             "http" | "https" => {
                 let url = announce_url(url.as_str(), &announce, request.tracker_id.as_deref());
-                timeout(self.timing.http_total, self.http.announce(&url, family, listen)).await
+                let errand = Errand {
+                    url: &url,
+                    trust: request.trust,
+                    family: Some(family),
+                    listen,
+                    longest: REPLY_MAX,
+                };
+                timeout(self.timing.http_total, http::announce(&self.web, errand)).await
             }
             "udp" => {
                 let transaction = || self.transaction();
                 let first_wait = self.timing.udp_first;
                 let source = source_for(listen, url);
-                let route = udp::Route { family, source, first_wait };
+                let reach = self.web.reach(url, request.trust, Some(family));
+                let route = udp::Route { family, reach, source, first_wait };
                 let announce = udp::announce(url, &announce, route, &transaction);
                 timeout(self.timing.udp_total, announce).await
             }
-            _ => return Err(AnnounceError::BadUrl),
+            _ => return Err(WebError::BadUrl.into()),
         };
-        result.unwrap_or(Err(AnnounceError::TimedOut))
+        result.unwrap_or(Err(TIMED_OUT))
     }
 
     fn transaction(&self) -> TransactionId {
@@ -269,7 +268,7 @@ async fn first_and_soon(
             (second, Some(first))
         }
     };
-    join(v4.unwrap_or(Err(AnnounceError::TimedOut)), v6.unwrap_or(Err(AnnounceError::TimedOut)))
+    join(v4.unwrap_or(Err(TIMED_OUT)), v6.unwrap_or(Err(TIMED_OUT)))
 }
 
 /// One answer of two; the IPv4 error when both failed, unless there was no IPv4.
@@ -285,6 +284,8 @@ fn join(
             Ok(reply)
         }
         (Ok(reply), Err(_)) | (Err(_), Ok(reply)) => Ok(reply),
-        (Err(AnnounceError::NoAddress), Err(error)) | (Err(error), Err(_)) => Err(error),
+        (Err(AnnounceError::Web(WebError::NoAddress)), Err(error)) | (Err(error), Err(_)) => {
+            Err(error)
+        }
     }
 }

@@ -1,16 +1,17 @@
 //! The client against scripted trackers on loopback.
 
 use super::*;
+use crate::engine::web::{Patience, RedirectFault};
+use crate::proto::candidates::AddressPolicy;
 use crate::wire::tracker::AnnounceEvent;
 use crate::wire::tracker_http::{PeerForm, Refusal, ReplyError, Retry, encode_announce_reply};
 use crate::wire::tracker_udp::{
     AnnounceCounts, ConnectionId, Request, encode_announce_reply as encode_udp_reply,
     encode_connect_reply, encode_error_reply,
 };
-use error::RedirectFault;
 use std::cell::RefCell;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
@@ -25,21 +26,24 @@ const V6: ListenAddrs = ListenAddrs { v4: None, v6: Some(ALL_V6) };
 fn short() -> Timing {
     Timing {
         http_total: Duration::from_millis(600),
-        http_connect: Duration::from_millis(300),
-        http_idle: Duration::from_millis(300),
         udp_first: Duration::from_millis(100),
         udp_total: Duration::from_millis(1200),
         family_grace: Duration::from_millis(100),
     }
 }
 
+fn web(patience: Duration) -> Arc<Web> {
+    let patience = Patience { connect: patience, idle: patience };
+    Arc::new(Web::new("swarm test", AddressPolicy::Lan, patience))
+}
+
 /// Patient, unless the test is about time.
 fn client() -> TrackerClient {
-    TrackerClient::new("swarm test", 1)
+    TrackerClient::new(web(Duration::from_secs(10)), 1)
 }
 
 fn hasty() -> TrackerClient {
-    TrackerClient::with_timing("swarm test", 1, short())
+    TrackerClient::with_timing(web(Duration::from_millis(300)), 1, short())
 }
 
 fn request(url: impl Into<Arc<str>>, listen: ListenAddrs) -> AnnounceRequest {
@@ -50,7 +54,8 @@ fn request(url: impl Into<Arc<str>>, listen: ListenAddrs) -> AnnounceRequest {
         left: 99,
         ..Announce::new(InfoHash::new([0xfe; 20]), PeerId::new(*b"-SW0100-abcdefghijkl"), 0)
     };
-    AnnounceRequest { url: url.into(), announce, tracker_id: None, listen, limit: None }
+    let trust = Trust::Torrent;
+    AnnounceRequest { url: url.into(), announce, trust, tracker_id: None, listen, limit: None }
 }
 
 fn peers() -> Vec<SocketAddr> {
@@ -242,7 +247,7 @@ async fn a_refusal_counts_under_any_status_and_says_when_to_come_again() {
     }
     assert_eq!(one(ok(body)).await, Err(AnnounceError::Reply(ReplyError::Malformed)));
     let not_found = b"HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\n<ht>";
-    assert_eq!(one(not_found.to_vec()).await, Err(AnnounceError::Status(404)));
+    assert_eq!(one(not_found.to_vec()).await, Err(AnnounceError::Web(WebError::Status(404))));
 }
 
 fn some_announcement() -> Announcement {
@@ -266,31 +271,32 @@ fn a_request_says_what_the_announcer_asks_and_a_goodbye_is_short() {
         key: 3,
         listen: BOTH,
     };
-    let request = AnnounceRequest::new(&announcement, &who);
+    let request = AnnounceRequest::new(&announcement, &who, Trust::User);
     assert_eq!((request.announce.event, request.limit), (AnnounceEvent::Started, None));
     assert_eq!((request.announce.key, request.announce.numwant), (3, Some(announcement.numwant)));
     announcement.event = AnnounceEvent::Stopped;
-    assert_eq!(AnnounceRequest::new(&announcement, &who).limit, Some(STOP_LIMIT));
+    assert_eq!(AnnounceRequest::new(&announcement, &who, Trust::User).limit, Some(STOP_LIMIT));
 }
 
 #[tokio::test]
 async fn five_redirects_are_followed_and_not_six() {
     let script = Script::new().await;
     let client = client();
-    let hop = || redirect(&script.url("/next"));
+    let hop = || redirect(&script.url("/announce/next"));
     let mut answers: Vec<_> = (0..5).map(|_| hop()).collect();
     answers.push(ok_reply());
     let found = client.announce(request(script.url("/announce"), V4));
     assert_eq!(script.play(answers, found).await, Ok(reply()));
     let too_many = client.announce(request(script.url("/announce"), V4));
     let found = script.play((0..9).map(|_| hop()).collect(), too_many).await;
-    assert_eq!(found, Err(AnnounceError::Redirect(RedirectFault::TooMany)));
+    assert_eq!(found, Err(AnnounceError::Web(WebError::Redirect(RedirectFault::TooMany))));
     assert_eq!(script.requests.borrow().len(), 12);
 }
 
 #[tokio::test]
 async fn a_redirect_to_a_metadata_service_is_refused() {
-    let forbidden = Err(AnnounceError::Forbidden("169.254.169.254".parse().unwrap()));
+    let forbidden =
+        Err(AnnounceError::Web(WebError::Forbidden("169.254.169.254".parse().unwrap())));
     assert_eq!(one(redirect("http://169.254.169.254/latest")).await, forbidden);
     let client = client();
     assert_eq!(client.announce(request("udp://169.254.169.254:80", V4)).await, forbidden);
@@ -317,7 +323,7 @@ async fn a_tracker_that_stalls_or_drips_is_given_up() {
             () = server => unreachable!("the server never ends"),
             () = tokio::time::sleep(PATIENCE) => panic!("not given up"),
         };
-        assert_eq!(result, Err(AnnounceError::TimedOut), "drips: {drips}");
+        assert_eq!(result, Err(AnnounceError::Web(WebError::TimedOut)), "drips: {drips}");
     }
 }
 
@@ -329,7 +335,7 @@ async fn the_callers_limit_holds_for_the_whole() {
     let mut request = request(url, V4);
     request.limit = Some(Duration::from_millis(50));
     let result = timeout(PATIENCE, client.announce(request)).await.unwrap();
-    assert_eq!(result, Err(AnnounceError::TimedOut));
+    assert_eq!(result, Err(AnnounceError::Web(WebError::TimedOut)));
 }
 
 #[tokio::test]
@@ -356,7 +362,7 @@ async fn no_more_than_fifty_announces_are_under_way() {
         biased;
         _ = announces(CONCURRENT_MAX, PATIENCE) => unreachable!("nobody answers them"),
         waited = announces(10, Duration::from_millis(1000)) => {
-            assert!(waited.iter().all(|result| *result == Err(AnnounceError::TimedOut)));
+            assert!(waited.iter().all(|result| *result == Err(AnnounceError::Web(WebError::TimedOut))));
         }
         () = server => unreachable!("the server never ends"),
     }
@@ -377,7 +383,10 @@ async fn https_is_never_spoken_to_a_tracker_without_it_and_no_error_shows_a_secr
     let announce = client.announce(request(url, V4));
     let (result, ()) = timeout(PATIENCE, async { tokio::join!(announce, hangs_up) }).await.unwrap();
     let error = result.unwrap_err();
-    assert!(matches!(error, AnnounceError::Http(_) | AnnounceError::Network(_)), "{error:?}");
+    assert!(
+        matches!(error, AnnounceError::Web(WebError::Http(_) | WebError::Network(_))),
+        "{error:?}"
+    );
     assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
 }
 
@@ -386,13 +395,13 @@ async fn failures_of_the_network_are_told_apart() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let free = listener.local_addr().unwrap();
     drop(listener);
-    let refused = Err(AnnounceError::Network(io::ErrorKind::ConnectionRefused));
+    let refused = Err(AnnounceError::Web(WebError::Network(io::ErrorKind::ConnectionRefused)));
     let client = client();
     assert_eq!(client.announce(request(format!("http://{free}/announce"), V4)).await, refused);
     assert_eq!(client.announce(request(format!("udp://{free}/announce"), V4)).await, refused);
     for url in ["udp://127.0.0.1/announce", "ftp://127.0.0.1/announce", "http://", "x"] {
         let result = client.announce(request(url, V4)).await;
-        assert_eq!(result, Err(AnnounceError::BadUrl), "{url}");
+        assert_eq!(result, Err(AnnounceError::Web(WebError::BadUrl)), "{url}");
     }
     let script = Script::new().await;
     let url = script.url("/announce");
@@ -403,7 +412,10 @@ async fn failures_of_the_network_are_told_apart() {
     let announce = client.announce(request(url, V4));
     let (result, ()) = timeout(PATIENCE, async { tokio::join!(announce, hangs_up) }).await.unwrap();
     let error = result.unwrap_err();
-    assert!(matches!(error, AnnounceError::Http(_) | AnnounceError::Network(_)), "{error:?}");
+    assert!(
+        matches!(error, AnnounceError::Web(WebError::Http(_) | WebError::Network(_))),
+        "{error:?}"
+    );
 }
 
 #[tokio::test]
@@ -413,8 +425,8 @@ async fn the_first_family_to_answer_does_not_wait_long_for_the_other() {
     let (v4, v6) = (with("10.0.0.1:1"), with("[2001:db8::1]:2"));
     let never = std::future::pending;
     let now = std::future::ready;
-    let failed = || Err(AnnounceError::Status(500));
-    let none = || Err(AnnounceError::NoAddress);
+    let failed = || Err(AnnounceError::Web(WebError::Status(500)));
+    let none = || Err(AnnounceError::Web(WebError::NoAddress));
 
     let joined = first_and_soon(now(Ok(v4.clone())), now(Ok(v6.clone())), grace).await.unwrap();
     assert_eq!(joined.peers, [v4.peers.clone(), v6.peers.clone()].concat());
@@ -517,7 +529,7 @@ async fn a_lost_datagram_is_sent_again_and_a_silent_tracker_given_up() {
         }
         vec![]
     });
-    assert_eq!(result.await, Err(AnnounceError::TimedOut));
+    assert_eq!(result.await, Err(AnnounceError::Web(WebError::TimedOut)));
     assert_eq!(transactions.len(), 4, "at 0, 100, 300 and 700 ms of 1200");
     transactions.dedup();
     assert_eq!(transactions.len(), 4, "each with an id of its own");

@@ -8,7 +8,9 @@
 //!
 //! Not here: the codec (`wire::tracker_udp`), the limit on the whole.
 
-use super::{AnnounceError, resolve};
+use super::AnnounceError;
+use crate::engine::web::WebError;
+use crate::engine::web::resolve::{self, Reach};
 use crate::wire::tracker::{Announce, Family};
 use crate::wire::tracker_http::{AnnounceReply, Refusal, ReplyError, Retry};
 use crate::wire::tracker_udp::{
@@ -28,6 +30,8 @@ const INTERVAL_MAX: u32 = 0x7fff_ffff;
 pub(super) struct Route {
     /// To an address of this family.
     pub(super) family: Family,
+    /// Which may be these.
+    pub(super) reach: Reach,
     /// From this address; `None` from whichever the system chooses.
     pub(super) source: Option<IpAddr>,
     /// How long the first round may take.
@@ -38,19 +42,19 @@ pub(super) struct Route {
 pub(super) async fn announce(
     url: &Url,
     announce: &Announce,
-    Route { family, source, first_wait }: Route,
+    Route { family, reach, source, first_wait }: Route,
     transaction: &(dyn Fn() -> TransactionId + Sync),
 ) -> Result<AnnounceReply, AnnounceError> {
-    let port = url.port().filter(|port| *port != 0).ok_or(AnnounceError::BadUrl)?;
-    let addrs = resolve::lookup(&resolve::host_of(url)?, port, family).await?;
+    let port = url.port().filter(|port| *port != 0).ok_or(WebError::BadUrl)?;
+    let addrs = resolve::lookup(&resolve::host_of(url)?, port, reach).await?;
     let url_data = url_data(url);
-    let mut last = AnnounceError::NoAddress;
+    let mut last = AnnounceError::Web(WebError::NoAddress);
     for addr in addrs {
         let socket = connected(source, addr).await?;
         let round = Round { socket: &socket, announce, family, url_data: &url_data };
         match round.repeat(first_wait, transaction).await {
             // The host says that nobody listens there: its other address may be better.
-            Err(error @ AnnounceError::Network(_)) => last = error,
+            Err(error @ AnnounceError::Web(WebError::Network(_))) => last = error,
             result => return result,
         }
     }

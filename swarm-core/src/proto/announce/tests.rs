@@ -1,6 +1,7 @@
 //! Tiers, events, intervals and back-off, each against a clock that the test moves.
 
 use super::*;
+use crate::metainfo::URL_MAX_BYTES;
 use proptest::prelude::*;
 
 const START: Moment = Moment::from_micros(1_000_000_000);
@@ -333,7 +334,7 @@ fn what_the_tracker_asked_to_be_sent_back_is_sent_back() {
 
 #[test]
 fn urls_that_cannot_be_used_are_left_out_and_the_rest_is_bounded() {
-    let long = format!("http://a/{}", "x".repeat(URL_MAX));
+    let long = format!("http://a/{}", "x".repeat(URL_MAX_BYTES));
     let odd = ["wss://a/announce", "file:///etc/passwd", "a/announce", "", &long];
     let mut urls: Vec<String> = odd.into_iter().map(str::to_owned).collect();
     urls.extend(["UDP://a:1", "udp://b:1", "udp://b:1", "https://c/announce"].map(str::to_owned));

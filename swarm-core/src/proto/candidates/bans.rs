@@ -20,16 +20,17 @@ pub(super) struct Bans {
 }
 
 impl Bans {
-    /// Bans an IP from now on. When the table is full, its oldest ban is lifted.
-    pub(super) fn insert(&mut self, now: Moment, ip: IpAddr) {
+    /// Bans an IP from now on. When the table is full its oldest ban is lifted: then true.
+    pub(super) fn insert(&mut self, now: Moment, ip: IpAddr) -> bool {
         if let Some(before) = self.since.insert(ip, now) {
             self.by_age.remove(&(before, ip));
         }
         self.by_age.insert((now, ip));
-        while self.since.len() > BANS_MAX {
-            let Some((_, oldest)) = self.by_age.pop_first() else { return };
+        let is_full = self.since.len() > BANS_MAX;
+        if is_full && let Some((_, oldest)) = self.by_age.pop_first() {
             self.since.remove(&oldest);
         }
+        is_full
     }
 
     pub(super) fn contains(&self, now: Moment, ip: IpAddr) -> bool {
@@ -69,7 +70,7 @@ mod tests {
             bans.insert(at(n), ip(n));
         }
         bans.insert(at(BANS_MAX), ip(0));
-        bans.insert(at(BANS_MAX), ip(BANS_MAX));
+        assert!(bans.insert(at(BANS_MAX), ip(BANS_MAX)));
         let now = at(BANS_MAX);
         assert_eq!((bans.since.len(), bans.by_age.len()), (BANS_MAX, BANS_MAX));
         assert!(bans.contains(now, ip(0)), "banned again, so it is not the oldest");

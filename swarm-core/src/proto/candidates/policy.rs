@@ -2,9 +2,9 @@
 //!
 //! Not here: which of them are known to be bad.
 
-use super::scope::Scope;
+use super::scope::{Scope, embedded_v4};
 use crate::proto::input::Source;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// The network a torrent's peers are expected in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,17 +39,29 @@ impl AddressPolicy {
     }
 }
 
-/// Unspecified, multicast, broadcast, reserved, or a metadata service of a cloud.
+/// Unspecified, multicast, broadcast, reserved, or a metadata service of a cloud, whichever way
+/// an IPv6 address leads there.
 fn is_nobody(ip: IpAddr) -> bool {
-    const METADATA_V4: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
-    const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
     match ip {
         IpAddr::V4(ip) => {
             let [first, ..] = ip.octets();
-            first == 0 || first >= 224 || ip == METADATA_V4
+            first == 0 || first >= 224 || is_metadata_v4(ip)
         }
-        IpAddr::V6(ip) => ip.is_unspecified() || ip.is_multicast() || ip == METADATA_V6,
+        IpAddr::V6(ip) => {
+            ip.is_unspecified()
+                || ip.is_multicast()
+                || matches!(ip.segments(), [0xfd00, 0xec2, ..] | [0xfd20, 0xce, ..])
+                || embedded_v4(ip).is_some_and(|inner| is_nobody(IpAddr::V4(inner)))
+        }
     }
+}
+
+/// Where clouds answer whoever asks with the keys of the machine he asks from.
+fn is_metadata_v4(ip: Ipv4Addr) -> bool {
+    matches!(
+        ip.octets(),
+        [169, 254, 169 | 170, _] | [100, 100, 100, 200] | [168, 63, 129, 16] | [192, 0, 0, 192]
+    )
 }
 
 #[cfg(test)]
@@ -77,6 +89,8 @@ mod tests {
             "[fd00:ec2::254]:6881",
             "[::ffff:224.0.0.1]:6881",
             "[::ffff:169.254.169.254]:6881",
+            "[64:ff9b::169.254.169.254]:6881",
+            "100.100.100.200:6881",
         ] {
             for source in SOURCES {
                 assert!(!AddressPolicy::Lan.accepts(source, addr(text)), "{text} from {source:?}");

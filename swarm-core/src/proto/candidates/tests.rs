@@ -33,6 +33,10 @@ fn waits(list: &mut Candidates, addr: SocketAddr, tries: usize) -> Vec<Duration>
     waits
 }
 
+fn hits(list: &Candidates, limit: Limit) -> u64 {
+    list.report().limits.get(limit)
+}
+
 #[test]
 fn a_tracker_address_is_tried_three_times_quickly_and_then_given_up() {
     let mut list = list();
@@ -42,6 +46,7 @@ fn a_tracker_address_is_tried_three_times_quickly_and_then_given_up() {
     assert!(waits[1] >= secs(1) && waits[1] < Duration::from_millis(1250), "{waits:?}");
     assert!(waits[2] >= secs(5) && waits[2] < Duration::from_millis(6250), "{waits:?}");
     assert_eq!(list.report().failed[&DialError::Refused], 3);
+    assert_eq!(hits(&list, Limit::Tries), 1);
 }
 
 #[test]
@@ -177,6 +182,7 @@ fn one_source_fills_no_more_than_its_share() {
     assert_eq!(list.report().known, CANDIDATES_PER_SOURCE_MAX);
     let first = list.next_dial(START, ROOM).unwrap();
     list.dial_failed(START, first, DialError::TimedOut);
+    assert_eq!(hits(&list, Limit::CandidatesPerSource), 1_500);
     assert!(list.add(START, Source::Tracker, addr(9_000)), "it takes the place of a failed one");
     assert!(!list.add(START, Source::Tracker, addr(9_001)));
     assert_eq!(list.report().known, CANDIDATES_PER_SOURCE_MAX);
@@ -193,6 +199,7 @@ fn the_users_addresses_push_others_out_of_a_full_list_but_never_each_other() {
     assert!(!list.entries.contains_key(&addr(1)));
     assert!(!list.add(START, Source::User, addr(2)));
     assert!(!list.add(START, Source::Tracker, addr(2)));
+    assert_eq!(hits(&list, Limit::Candidates), 3);
 }
 
 #[test]
@@ -204,10 +211,12 @@ fn dials_are_paced_and_few_are_under_way() {
     let burst: Vec<_> = std::iter::from_fn(|| list.next_dial(START, ROOM)).collect();
     assert_eq!((burst.len(), list.dialling()), (HALF_OPEN_MAX, HALF_OPEN_MAX));
     assert_eq!(list.deadline(ROOM), None, "nothing to wake up for");
+    assert_eq!((hits(&list, Limit::HalfOpen), hits(&list, Limit::DialRate)), (1, 0));
     for addr in burst {
         list.dial_failed(START, addr, DialError::Refused);
     }
     assert_eq!(list.next_dial(START, ROOM), None, "the burst is spent");
+    assert_eq!(hits(&list, Limit::DialRate), 1);
     let mut dialled = 0;
     for millis in 0..3_000 {
         let now = START + Duration::from_millis(millis);

@@ -30,6 +30,10 @@ pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
 pub(crate) const USELESS_TIMEOUT: Duration = Duration::from_secs(600);
 /// We sent nothing for this long: say that we are alive.
 pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(100);
+/// A peer that takes nothing of what is under way to it for this long keeps no lane from others.
+pub(crate) const STUCK_AFTER: Duration = Duration::from_secs(5);
+/// And for this long no connection, if others wait for the memory that it holds.
+pub(crate) const STUCK_MAX: Duration = Duration::from_secs(10);
 /// Messages of unknown kind before the connection is closed.
 pub(crate) const UNKNOWN_MAX: u32 = 64;
 /// Blocks nobody asked for before the connection is closed.
@@ -120,6 +124,8 @@ pub(crate) struct Upload {
     pub(crate) interested: bool,
     pub(crate) slot: Slot,
     pub(crate) serving: Serving,
+    /// When anything left to it last, or the first of what is under way was handed out.
+    pub(crate) moved: Moment,
     pub(crate) standing: Standing,
     /// Payload bytes handed out to it less those it gave us while we fetched.
     pub(crate) debt: i64,
@@ -244,6 +250,7 @@ impl Peer {
                 interested: false,
                 slot: Slot::Choked { since: now },
                 serving: Serving::default(),
+                moved: now,
                 standing: Standing::Stranger,
                 debt: 0,
                 led: false,
@@ -285,6 +292,16 @@ impl Peer {
 
     pub(crate) fn is_unchoked(&self) -> bool {
         matches!(self.upload.slot, Slot::Unchoked { .. })
+    }
+
+    /// For how long it has taken nothing of what is under way to it.
+    pub(crate) fn stuck_for(&self, now: Moment) -> Duration {
+        if self.upload.serving.sending() == 0 { Duration::ZERO } else { now - self.upload.moved }
+    }
+
+    /// Whether it takes nothing: it may be dead, or only hold on to what others wait for.
+    pub(crate) fn is_stuck(&self, now: Moment) -> bool {
+        self.stuck_for(now) >= STUCK_AFTER
     }
 
     /// Whether blocks are on their way in either direction.

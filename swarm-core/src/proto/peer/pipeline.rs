@@ -51,6 +51,9 @@ pub(crate) struct Pipeline {
     delivered: u64,
     window: Window,
     progress: Moment,
+    /// When a whole block came last, or the first was asked for.
+    whole: Moment,
+    trickles: bool,
 }
 
 /// A request in flight.
@@ -81,6 +84,8 @@ impl Pipeline {
             delivered: 0,
             window: Window { since: now, best: 0 },
             progress: now,
+            whole: now,
+            trickles: false,
         }
     }
 
@@ -93,6 +98,7 @@ impl Pipeline {
     pub(crate) fn requested(&mut self, now: Moment, block: BlockRef) {
         if self.owed.is_empty() {
             self.progress = now;
+            self.whole = now;
         }
         self.owed.push_back(Owed { block, sent: now, delivered: self.delivered });
     }
@@ -101,6 +107,8 @@ impl Pipeline {
     pub(crate) fn answered(&mut self, now: Moment, block: BlockRef) -> bool {
         let Some(owed) = self.remove(block) else { return false };
         self.progress = now;
+        self.whole = now;
+        self.trickles = false;
         self.delivered += 1;
         if self.snubbed {
             self.snubbed = false;
@@ -133,6 +141,19 @@ impl Pipeline {
     /// When the peer is to be taken for snubbing, if it owes anything.
     pub(crate) fn snub_at(&self) -> Option<Moment> {
         (!self.owed.is_empty()).then(|| self.progress + SNUB_AFTER)
+    }
+
+    /// Notices that no whole block has come for [`SNUB_AFTER`], though bytes may have; true when
+    /// that is news. What the peer owes is not given up, for a line of a few hundred bytes a second
+    /// is no faster; but others may be asked for it.
+    pub(crate) fn begins_to_trickle(&mut self, now: Moment) -> bool {
+        let trickles = !self.owed.is_empty() && now - self.whole >= SNUB_AFTER;
+        trickles && !std::mem::replace(&mut self.trickles, true)
+    }
+
+    /// Whether no whole block has come since it began to trickle.
+    pub(crate) fn is_trickling(&self) -> bool {
+        self.trickles
     }
 
     /// Marks the peer as snubbing and gives up what it owes.

@@ -340,6 +340,15 @@ impl Picker {
         !self.is_complete() && self.rarity.len() == 0 && !self.open.has_free()
     }
 
+    /// Blocks that a peer owes and others owe too.
+    #[must_use]
+    pub fn copies_of(&self, peer: PeerKey) -> Vec<BlockRef> {
+        let owers = |block: &BlockRef| {
+            self.open.get(block.piece).map_or(0, |piece| piece.owers(block.block).count())
+        };
+        self.owed(peer).filter(|block| owers(block) > 1).collect()
+    }
+
     /// Pieces under way: a block requested or received, not verified yet.
     #[must_use]
     pub fn open_pieces(&self) -> usize {

@@ -17,6 +17,10 @@ impl Torrent {
         if sending != self.sending {
             return Err(format!("budget: {sending} bytes sending, {} counted", self.sending));
         }
+        let unchoked = self.peers.values().filter(|peer| peer.is_unchoked()).count();
+        if unchoked != self.unchoked {
+            return Err(format!("lanes: {unchoked} peers unchoked, {} counted", self.unchoked));
+        }
         let slack = u64::from(crate::types::BLOCK_SIZE);
         if self.sending > self.params.config.send_budget + slack {
             return Err(format!("budget: {} bytes sending", self.sending));

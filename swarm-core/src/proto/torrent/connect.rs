@@ -2,6 +2,7 @@
 
 use super::super::PeerKey;
 use super::super::candidates::Parting;
+use super::super::candidates::scope::{Scope, site_of};
 use super::super::event::Event;
 use super::super::input::{CloseReason, DialError, Direction, Reserved, Source};
 use super::super::output::Output;
@@ -10,7 +11,7 @@ use super::super::picker::PeerHave;
 use super::blame::Giver;
 use super::graph::listens_at;
 use super::{Phase, Torrent, allowed_fast};
-use crate::types::{Moment, PeerId};
+use crate::types::{Limit, Moment, PeerId};
 use crate::wire::Message;
 use crate::wire::extended::HANDSHAKE_ID;
 use bytes::Bytes;
@@ -55,6 +56,11 @@ impl Torrent {
             self.refuse(now, who, why);
             return;
         }
+        if let Some(limit) = self.crowding(&who) {
+            self.hit(limit);
+            self.refuse(now, who, CloseReason::Full);
+            return;
+        }
         let mut twin_listens_at = None;
         if let Some((twin, direction)) = self.twin(&who) {
             if !outranks(&who, direction, &self.params.peer_id) {
@@ -92,13 +98,23 @@ impl Torrent {
         if self.is_banned(now, who.addr, who.id) {
             return Some(CloseReason::Banned);
         }
-        let ip = who.addr.ip().to_canonical();
-        let from_there =
-            || self.peers.values().filter(|p| p.addr.ip().to_canonical() == ip).count();
-        if is_one_host(ip) && from_there() >= self.params.config.peers_per_ip_max {
-            return Some(CloseReason::Full);
-        }
         None
+    }
+
+    /// The bound on connections with one address, or one place, that this one would be beyond.
+    fn crowding(&self, who: &Identity) -> Option<Limit> {
+        let config = &self.params.config;
+        let (ip, site) = (who.addr.ip().to_canonical(), site_of(who.addr.ip()));
+        let count = |is_there: &dyn Fn(IpAddr) -> bool| {
+            self.peers.values().filter(|peer| is_there(peer.addr.ip())).count()
+        };
+        let is_one_host = Scope::of(ip) == Scope::Global;
+        if is_one_host && count(&|other| other.to_canonical() == ip) >= config.peers_per_ip_max {
+            return Some(Limit::PeersPerAddress);
+        }
+        let most = (config.peers_max / SITE_SHARE).max(config.peers_per_ip_max);
+        let is_shared = !is_one_host || ip.is_ipv6();
+        (is_shared && count(&|other| site_of(other) == site) >= most).then_some(Limit::PeersPerSite)
     }
 
     /// The connection we already have to the same peer, and who dialled it.
@@ -203,6 +219,9 @@ impl Torrent {
 
     fn let_go(&mut self, now: Moment, key: PeerKey, why: CloseReason) {
         let Some(peer) = self.peers.remove(&key) else { return };
+        if why == CloseReason::Overloaded {
+            self.hit(Limit::UnsentBytes);
+        }
         self.lanes.forget(key);
         self.count_neighbours(now);
         if let Some(content) = &mut self.content {
@@ -213,6 +232,7 @@ impl Torrent {
         }
         self.metadata.give_up(key);
         self.sending -= peer.upload.serving.sending();
+        self.unchoked -= usize::from(peer.is_unchoked());
         self.starved.retain(|starved| *starved != key);
         let moved = peer.download.meter.total() + peer.upload.meter.total() > 0;
         // Two seeds close their connection at the same time: each sees the other do it.
@@ -233,6 +253,9 @@ impl Torrent {
 
     /// Never again: the peer has been proven to send wrong data.
     pub(super) fn ban(&mut self, now: Moment, liar: Giver) {
+        if self.is_banned(now, liar.addr, liar.id) {
+            return;
+        }
         // Everything on this machine shares the loopback address: there the id has to do.
         if liar.addr.ip().to_canonical().is_loopback() {
             self.barred.insert(liar.id);
@@ -259,8 +282,13 @@ impl Torrent {
     }
 }
 
+/// Of a torrent's connections so large a part may be with one place that many machines may share:
+/// behind a private or loopback address, in an IPv6 /64. A rack or a site of honest peers finds
+/// room in it, and whoever fills it leaves as much for everybody else.
+const SITE_SHARE: usize = 2;
+
 /// Peer ids barred at once; an address is barred by the candidate list.
-const BARRED_MAX: usize = 1024;
+pub(super) const BARRED_MAX: usize = 1024;
 
 /// Whether to dial the address again, and how soon.
 fn parting(why: CloseReason, moved: bool) -> Parting {
@@ -277,13 +305,4 @@ fn parting(why: CloseReason, moved: bool) -> Parting {
 fn outranks(new: &Identity, old: Direction, ours: &PeerId) -> bool {
     let kept = if *ours < new.id { Direction::Outgoing } else { Direction::Incoming };
     new.direction != old && new.direction == kept
-}
-
-/// Whether the address most likely is one machine: not loopback, not a private network
-/// that many may share behind one translated address.
-fn is_one_host(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => !ip.is_loopback() && !ip.is_private() && !ip.is_link_local(),
-        IpAddr::V6(ip) => !ip.is_loopback() && !ip.is_unique_local() && !ip.is_unicast_link_local(),
-    }
 }

@@ -9,7 +9,7 @@ use super::super::{Disposition, PeerKey};
 use super::blame::Giver;
 use super::{GIVERS_MAX, Phase, Torrent};
 use crate::geometry::Geometry;
-use crate::types::{BLOCK_SIZE, BlockRef, Moment, PieceIndex, Span};
+use crate::types::{BLOCK_SIZE, BlockRef, Limit, Moment, PieceIndex, Span};
 use crate::wire::Message;
 use crate::wire::extended::{self, Extension};
 use std::time::Duration;
@@ -77,6 +77,7 @@ impl Torrent {
         if self.phase != Phase::Downloading || !download.interested {
             return;
         }
+        let trickles = download.pipeline.is_trickling();
         let mut room = download.pipeline.room();
         if peer.upload.standing == Standing::Mate && download.assigned.is_none() {
             let rate = download.meter.rate(now);
@@ -86,10 +87,11 @@ impl Torrent {
             room = room.min(most.saturating_sub(download.pipeline.owed()));
         }
         let Holdings::Known(have) = &peer.have else { return };
-        if room == 0 || (download.choked && download.allowed.is_empty()) {
+        // The picker is told of one that trickles even if there is nothing to ask it for.
+        if room == 0 && !trickles || (download.choked && download.allowed.is_empty()) {
             return;
         }
-        let speed = if download.pipeline.is_snubbed() {
+        let speed = if trickles || download.pipeline.is_snubbed() {
             Speed::Snubbed
         } else if download.meter.rate(now).saturating_mul(FAST_PIECE.as_secs())
             >= u64::from(content.geometry.piece_length())
@@ -191,7 +193,7 @@ impl Torrent {
         self.totals.wasted += u64::from(span.length);
         let Some(peer) = self.peers.get_mut(&key) else { return };
         if peer.floods.unrequested() > peer::UNREQUESTED_MAX {
-            self.disconnect(now, key, CloseReason::Misbehaved);
+            self.cut_off(now, key, Limit::UnrequestedBlocks);
         }
     }
 
@@ -243,6 +245,25 @@ impl Torrent {
         }
         peer.times.spoke = now;
         self.refill_all(now);
+    }
+
+    /// The peer delivers bytes and no blocks. It keeps what it alone owes, which others may be
+    /// asked for too; what it owes beside others only uses up their allowance.
+    pub(super) fn review_trickle(&mut self, now: Moment, key: PeerKey) {
+        let (Some(content), Some(peer)) = (&mut self.content, self.peers.get_mut(&key)) else {
+            return;
+        };
+        if !peer.download.pipeline.begins_to_trickle(now) {
+            return;
+        }
+        for block in content.picker.copies_of(key) {
+            if peer.download.pipeline.withdrawn(block) {
+                peer.floods.pardon(1);
+                content.picker.returned(key, block);
+                let message = Message::Cancel(content.geometry.span_of(block));
+                self.outbox.push_back(Output::Send { peer: key, message });
+            }
+        }
     }
 
     pub(super) fn on_verified(

@@ -85,6 +85,7 @@ impl Torrent {
         let Some(content) = &self.content else { return };
         self.lanes.tune(self.uplink.rate(now), content.geometry.piece_length());
         self.lanes.widen(now, self.totals.uploaded);
+        self.unstick(now);
         self.fill_lanes(now);
         if let Some(first) = &mut self.first {
             first.expire(now);

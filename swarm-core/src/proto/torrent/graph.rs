@@ -9,7 +9,7 @@ use super::super::input::{CloseReason, Direction};
 use super::super::neighbours::{MATES_KEPT, Neighbours, USELESS_AFTER, are_mates};
 use super::super::peer::{Identity, Peer};
 use super::Torrent;
-use crate::types::{Moment, PeerId};
+use crate::types::{Limit, Moment, PeerId};
 use std::net::SocketAddr;
 
 impl Torrent {
@@ -39,6 +39,7 @@ impl Torrent {
         if self.peers.len() < self.params.config.peers_max {
             return None;
         }
+        self.hit(Limit::PeersPerTorrent);
         let Some(key) = self.spare(now, mates) else { return Some(CloseReason::Full) };
         if !self.doorman.may_displace(now) {
             return Some(CloseReason::Full);

@@ -4,11 +4,11 @@
 use super::super::PeerKey;
 use super::super::input::CloseReason;
 use super::super::output::Output;
-use super::super::peer::serving;
+use super::super::peer::{Peer, serving};
 use super::blame::Giver;
 use super::metadata::Step;
 use super::{Phase, Torrent};
-use crate::types::Moment;
+use crate::types::{Limit, Moment};
 use crate::wire::Message;
 use crate::wire::extended::{self, ExtendedHandshake, Extension, ExtensionIds};
 use crate::wire::ut_metadata::{METADATA_PIECE_LEN, MetadataMessage, metadata_piece_count};
@@ -63,6 +63,12 @@ impl Torrent {
     }
 
     fn on_extended_handshake(&mut self, now: Moment, key: PeerKey, payload: &Bytes) {
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        // One may come again with what has changed; it may be long, and what it changes is work.
+        if !peer.floods.toggles.allow(now) {
+            self.disconnect(now, key, CloseReason::Misbehaved);
+            return;
+        }
         let Ok(said) = ExtendedHandshake::decode(payload) else {
             self.disconnect(now, key, CloseReason::Malformed);
             return;
@@ -86,9 +92,17 @@ impl Torrent {
     }
 
     /// Begins or goes on fetching the metadata from every peer that offers it.
+    /// Those of whom nothing came are asked last.
     pub(super) fn seek_metadata(&mut self, now: Moment) {
-        self.metadata.expire(now);
-        let keys: Vec<PeerKey> = self.peers.keys().copied().collect();
+        let offers = |peer: &&Peer| {
+            peer.wire.metadata_size.is_some()
+                && peer.wire.ids.id_of(Extension::UtMetadata).is_some()
+        };
+        let mut keys: Vec<PeerKey> =
+            self.peers.values().filter(offers).map(|peer| peer.key).collect();
+        let others_wait = keys.iter().any(|key| !self.metadata.is_asking(*key));
+        self.metadata.expire(now, others_wait);
+        keys.sort_unstable_by_key(|key| (self.metadata.failures(*key), *key));
         for key in keys {
             self.ask_metadata(now, key);
         }
@@ -133,6 +147,7 @@ impl Torrent {
         if peer.upload.metadata.push(now, piece, pieces) {
             self.serve_metadata(now, key);
         } else {
+            self.hit(Limit::MetadataRequests);
             self.send_metadata(now, key, &MetadataMessage::Reject { piece });
         }
     }

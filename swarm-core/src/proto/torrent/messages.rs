@@ -7,15 +7,15 @@ use super::super::peer::{self, EARLY_HAVES_MAX, EarlySet, HINTS_MAX, Holdings, P
 use super::super::picker::PeerHave;
 use super::{Content, Torrent};
 use crate::geometry::Geometry;
-use crate::types::{Bitfield, Moment, PieceIndex};
+use crate::types::{Bitfield, Limit, Moment, PieceIndex};
 use crate::wire::Message;
 
 impl Torrent {
     pub(super) fn on_message(&mut self, now: Moment, key: PeerKey, message: Message) {
         let Some(peer) = self.peers.get_mut(&key) else { return };
         peer.times.heard = now;
-        if !is_within_bounds(now, peer, &message) {
-            self.disconnect(now, key, CloseReason::Misbehaved);
+        if let Some(limit) = bound_passed(now, peer, &message) {
+            self.cut_off(now, key, limit);
             return;
         }
         match message {
@@ -37,6 +37,12 @@ impl Torrent {
         }
     }
 
+    /// Closes the connection of a peer that goes beyond a bound.
+    pub(super) fn cut_off(&mut self, now: Moment, key: PeerKey, limit: Limit) {
+        self.hit(limit);
+        self.disconnect(now, key, CloseReason::Misbehaved);
+    }
+
     /// All the peer has, said before any `have` (BEP 3, BEP 6). A bitfield may come again and
     /// takes the place of what was said before: aria2 sends one instead of many `have`s.
     fn on_set(&mut self, now: Moment, key: PeerKey, set: EarlySet) {
@@ -44,8 +50,11 @@ impl Torrent {
         let again = std::mem::replace(&mut peer.announced, true);
         let is_fast = !matches!(set, EarlySet::Bits(_));
         // Counting a whole set anew is work: saying it again comes at the rate of a toggle.
-        let too_often = again && !peer.floods.toggles.allow(now);
-        if too_often || is_fast && (again || !peer.wire.reserved.fast) {
+        if again && !peer.floods.toggles.allow(now) {
+            self.cut_off(now, key, Limit::Toggles);
+            return;
+        }
+        if is_fast && (again || !peer.wire.reserved.fast) {
             self.disconnect(now, key, CloseReason::Misbehaved);
             return;
         }
@@ -77,12 +86,13 @@ impl Torrent {
             (Holdings::Early(early), _) if early.haves.len() < EARLY_HAVES_MAX => {
                 early.haves.push(piece);
             }
+            (Holdings::Early(_), _) => self.cut_off(now, key, Limit::EarlyHaves),
             (Holdings::Known(have), Some(content)) if content.geometry.has_piece(piece) => {
                 let count = content.geometry.piece_count();
                 if !have.insert(piece, count) {
                     // News is bounded by the number of pieces; repeating it is not.
                     if !peer.floods.haves.allow(now) {
-                        self.disconnect(now, key, CloseReason::Misbehaved);
+                        self.cut_off(now, key, Limit::Haves);
                     }
                     return;
                 }
@@ -193,18 +203,20 @@ fn read_set(set: &EarlySet, geometry: &Geometry) -> Option<PeerHave> {
     }
 }
 
-/// Messages that cost the peer nothing and us something come at a bounded rate.
-fn is_within_bounds(now: Moment, peer: &mut Peer, message: &Message) -> bool {
+/// Messages that cost the peer nothing and us something come at a bounded rate: the bound that
+/// this one is beyond.
+fn bound_passed(now: Moment, peer: &mut Peer, message: &Message) -> Option<Limit> {
     let floods = &mut peer.floods;
-    match message {
+    let (allowed, limit) = match message {
         Message::Choke | Message::Unchoke | Message::Interested | Message::NotInterested => {
-            floods.toggles.allow(now)
+            (floods.toggles.allow(now), Limit::Toggles)
         }
         Message::Unknown(_) => {
             floods.unknown += 1;
-            floods.unknown <= peer::UNKNOWN_MAX
+            (floods.unknown <= peer::UNKNOWN_MAX, Limit::UnknownMessages)
         }
-        Message::Request(_) | Message::Piece(_) | Message::Have(_) => true,
-        _ => floods.chatter.allow(now),
-    }
+        Message::Request(_) | Message::Piece(_) | Message::Have(_) => return None,
+        _ => (floods.chatter.allow(now), Limit::Chatter),
+    };
+    (!allowed).then_some(limit)
 }

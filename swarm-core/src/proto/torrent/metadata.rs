@@ -21,13 +21,20 @@ const IN_FLIGHT: u32 = 8;
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// Refusals after which a peer is not asked any more.
 const REJECTS_MAX: u32 = 3;
-/// A peer that has not answered for this long makes room for another.
+/// A peer that has not answered for this long makes room for another; and one that has not given
+/// everything, if others wait: twice as long for each attempt before.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// A peer that has not answered for this long makes room if others wait.
+const PATIENCE_IN_A_CROWD: Duration = Duration::from_secs(5);
+/// So many times the patience with one peer doubles.
+const DOUBLINGS_MAX: u32 = 6;
 
 /// What is being fetched from whom.
 #[derive(Debug, Default)]
 pub(crate) struct MetadataFetch {
     attempts: BTreeMap<PeerKey, Attempt>,
+    /// Attempts that came to nothing, by connected peer.
+    failed: BTreeMap<PeerKey, u32>,
     /// The peer whose dictionary the driver is checking.
     offered: Option<PeerKey>,
 }
@@ -37,6 +44,7 @@ struct Attempt {
     size: u32,
     received: BytesMut,
     asked: u32,
+    began: Moment,
     heard: Moment,
     /// After a reject: when to ask again, and how often that has been.
     again_at: Moment,
@@ -57,6 +65,7 @@ impl MetadataFetch {
             size,
             received: BytesMut::new(),
             asked: 0,
+            began: now,
             heard: now,
             again_at: now,
             rejects: 0,
@@ -86,7 +95,7 @@ impl MetadataFetch {
             return Step::Ignored;
         }
         if u32::try_from(data.len()) != Ok(due) {
-            self.attempts.remove(&peer);
+            self.fail(peer);
             return Step::Refused;
         }
         attempt.heard = now;
@@ -115,13 +124,31 @@ impl MetadataFetch {
         attempt.again_at = now + ASK_AGAIN;
         attempt.asked = attempt.received_pieces();
         if attempt.rejects > REJECTS_MAX {
-            self.attempts.remove(&peer);
+            self.fail(peer);
         }
     }
 
     /// The peer is gone.
     pub(crate) fn give_up(&mut self, peer: PeerKey) {
         self.attempts.remove(&peer);
+        self.failed.remove(&peer);
+    }
+
+    /// Attempts with this peer that came to nothing: those with the fewest are asked first.
+    pub(crate) fn failures(&self, peer: PeerKey) -> u32 {
+        self.failed.get(&peer).copied().unwrap_or(0)
+    }
+
+    /// Whether the peer is being asked.
+    pub(crate) fn is_asking(&self, peer: PeerKey) -> bool {
+        self.attempts.contains_key(&peer)
+    }
+
+    fn fail(&mut self, peer: PeerKey) {
+        if self.attempts.remove(&peer).is_some() {
+            let failures = self.failed.entry(peer).or_default();
+            *failures = failures.saturating_add(1);
+        }
     }
 
     /// The dictionary offered last was wrong: who gave it.
@@ -129,9 +156,16 @@ impl MetadataFetch {
         self.offered.take()
     }
 
-    /// Drops attempts that have gone silent.
-    pub(crate) fn expire(&mut self, now: Moment) {
-        self.attempts.retain(|_, attempt| now - attempt.heard < PATIENCE);
+    /// Drops attempts that have gone silent, and those that take too long while others wait.
+    pub(crate) fn expire(&mut self, now: Moment, others_wait: bool) {
+        let is_over = |(peer, attempt): (&PeerKey, &Attempt)| {
+            let patience = PATIENCE * (1 << self.failures(*peer).min(DOUBLINGS_MAX));
+            let late = others_wait && now - attempt.began >= patience;
+            let silence = if others_wait { PATIENCE_IN_A_CROWD } else { PATIENCE };
+            (late || now - attempt.heard >= silence).then_some(*peer)
+        };
+        let over: Vec<PeerKey> = self.attempts.iter().filter_map(is_over).collect();
+        over.into_iter().for_each(|peer| self.fail(peer));
     }
 }
 
@@ -220,7 +254,29 @@ mod tests {
         }
         assert!(!fetch.begin(NOW, PeerKey(9), 100));
         let later = NOW + PATIENCE;
-        fetch.expire(later);
+        fetch.expire(later, false);
         assert!(fetch.begin(later, PeerKey(9), 100));
+    }
+
+    #[test]
+    fn one_that_trickles_makes_room_while_others_wait_and_has_twice_the_time_the_next_time() {
+        let mut fetch = MetadataFetch::default();
+        let mut now = NOW;
+        for tenths in [100, 200, 400] {
+            assert!(fetch.begin(now, A, METADATA_MAX));
+            for tenth in 0..tenths {
+                assert!(fetch.is_asking(A), "after {tenth} of {tenths} tenths of a second");
+                now += Duration::from_millis(100);
+                if tenth % 40 == 0 {
+                    let next = fetch.attempts[&A].received_pieces();
+                    assert_eq!(fetch.received(now, A, next, &[1; 16384]), Step::More);
+                }
+                fetch.expire(now, true);
+            }
+            assert!(!fetch.is_asking(A));
+        }
+        assert_eq!(fetch.failures(A), 3);
+        fetch.give_up(A);
+        assert!(fetch.failed.is_empty(), "who is gone is not remembered");
     }
 }

@@ -39,7 +39,7 @@ use super::picker::Picker;
 use super::{Disposition, PeerKey};
 use crate::geometry::Geometry;
 use crate::metainfo::Metainfo;
-use crate::types::{BlockRef, InfoHash, Moment, PeerId, PieceIndex, Span};
+use crate::types::{BlockRef, InfoHash, Limit, LimitCounts, Moment, PeerId, PieceIndex, Span};
 use crate::wire::Message;
 use blame::{Blame, Giver};
 use metadata::MetadataFetch;
@@ -69,8 +69,8 @@ pub struct Params {
 pub struct Config {
     /// Connections at most. Default 100.
     pub peers_max: usize,
-    /// Connections from one global address at most; loopback and private addresses, where
-    /// many machines share one, are exempt. Default 4.
+    /// Connections with one address of the internet at most; where many machines may share one
+    /// (loopback, private networks), half of `peers_max`. Default 4.
     pub peers_per_ip_max: usize,
     /// Which addresses may be dialled.
     pub addresses: AddressPolicy,
@@ -123,6 +123,8 @@ pub struct Torrent {
     totals: Totals,
     /// Bytes handed to the driver for sending, over all peers.
     sending: u64,
+    /// Peers that are not choked: counted as it changes, since every block served asks.
+    unchoked: usize,
     /// Peers whose requests wait for the send budget, first come first served.
     starved: VecDeque<PeerKey>,
     next_tick: Moment,
@@ -149,6 +151,7 @@ struct Totals {
     uploaded: u64,
     wasted: u64,
     useful_peers: usize,
+    limits: LimitCounts,
 }
 
 /// Addresses of block givers remembered at once.
@@ -177,6 +180,7 @@ impl Torrent {
             barred: BTreeSet::new(),
             totals: Totals::default(),
             sending: 0,
+            unchoked: 0,
             starved: VecDeque::new(),
             next_tick: now,
             picks: Vec::new(),
@@ -300,6 +304,11 @@ impl Torrent {
             self.phase = phase;
             self.emit(Event::Phase(phase));
         }
+    }
+
+    /// A bound has bitten.
+    fn hit(&mut self, limit: Limit) {
+        self.totals.limits.hit(limit);
     }
 
     fn emit(&mut self, event: Event) {

@@ -11,7 +11,7 @@ use super::super::input::{CloseReason, Direction, Source};
 use super::super::peer::Peer;
 use super::graph::listens_at;
 use super::{Phase, Torrent};
-use crate::types::Moment;
+use crate::types::{Limit, Moment};
 use crate::wire::Message;
 use crate::wire::extended::Extension;
 use crate::wire::ut_pex::{PexFlags, PexMessage, PexPeer};
@@ -33,7 +33,12 @@ impl Torrent {
             self.disconnect(now, key, CloseReason::Malformed);
             return;
         };
-        let Ok(named) = peer.pex.take(now, peer.addr, &message) else {
+        let is_early = peer.pex.is_early(now);
+        let taken = peer.pex.take(now, peer.addr, &message);
+        if is_early {
+            self.hit(Limit::PeerExchangeRate);
+        }
+        let Ok(named) = taken else {
             self.disconnect(now, key, CloseReason::Misbehaved);
             return;
         };

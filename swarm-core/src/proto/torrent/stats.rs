@@ -4,7 +4,7 @@ use super::super::event::Phase;
 use super::super::input::{DialError, Direction};
 use super::super::peer::Peer;
 use super::Torrent;
-use crate::types::{Moment, PeerId};
+use crate::types::{LimitCounts, Moment, PeerId};
 use std::net::SocketAddr;
 
 /// A torrent at one moment. Rates are payload bytes a second, totals payload bytes.
@@ -39,6 +39,8 @@ pub struct Snapshot {
     pub dials_connected: u64,
     /// Failed dials by kind.
     pub dials_failed: Vec<(DialError, u64)>,
+    /// How often each bound has bitten.
+    pub limits: LimitCounts,
 }
 
 /// One connected peer at one moment.
@@ -80,6 +82,8 @@ impl Torrent {
             self.peers.values().map(|peer| snapshot_of(now, peer, pieces)).collect();
         let picker = self.content.as_ref().map(|content| &content.picker);
         let dials = self.candidates.report();
+        let mut limits = self.totals.limits;
+        limits.merge(&dials.limits);
         Snapshot {
             phase: self.phase,
             have: picker.map_or(0, |picker| picker.have().count()),
@@ -95,6 +99,7 @@ impl Torrent {
             dials: dials.tried,
             dials_connected: dials.connected,
             dials_failed: dials.failed.into_iter().collect(),
+            limits,
         }
     }
 }

@@ -7,7 +7,7 @@ use super::super::PeerKey;
 use super::super::input::CloseReason;
 use super::super::peer::{IDLE_TIMEOUT, KEEP_ALIVE, Peer, USELESS_TIMEOUT};
 use super::{Phase, Torrent};
-use crate::types::Moment;
+use crate::types::{Limit, Moment};
 use crate::wire::Message;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub(super) const BUSY: Duration = Duration::from_millis(250);
 const QUIET: Duration = Duration::from_secs(10);
 
 enum Due {
-    Close(CloseReason),
+    Close(CloseReason, Limit),
     KeepAlive,
     Snub,
 }
@@ -52,11 +52,15 @@ impl Torrent {
         }
         peer.download.pipeline.tune(now);
         match due(now, peer) {
-            Some(Due::Close(why)) => self.disconnect(now, key, why),
+            Some(Due::Close(why, limit)) => {
+                self.hit(limit);
+                self.disconnect(now, key, why);
+            }
             Some(Due::KeepAlive) => self.send(now, key, Message::KeepAlive),
             Some(Due::Snub) => self.snub(now, key),
             None => {}
         }
+        self.review_trickle(now, key);
         self.review_interest(now, key);
     }
 
@@ -83,9 +87,9 @@ impl Torrent {
 fn due(now: Moment, peer: &Peer) -> Option<Due> {
     let times = &peer.times;
     if now - times.heard >= IDLE_TIMEOUT {
-        Some(Due::Close(CloseReason::Idle))
+        Some(Due::Close(CloseReason::Idle, Limit::IdleTime))
     } else if now - times.useful >= USELESS_TIMEOUT {
-        Some(Due::Close(CloseReason::Redundant))
+        Some(Due::Close(CloseReason::Redundant, Limit::UselessTime))
     } else if peer.download.pipeline.snub_at().is_some_and(|at| now >= at) {
         Some(Due::Snub)
     } else if now - times.spoke >= KEEP_ALIVE {

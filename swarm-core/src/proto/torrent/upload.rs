@@ -7,7 +7,7 @@ use super::super::input::CloseReason;
 use super::super::output::Output;
 use super::super::peer::{self, Greeting, Peer, Slot, serving};
 use super::{Content, Phase, Torrent};
-use crate::types::{BLOCK_SIZE, Moment, Span};
+use crate::types::{BLOCK_SIZE, Limit, Moment, Span};
 use crate::wire::Message;
 
 /// Least of the send budget a served peer is given, bytes.
@@ -55,6 +55,7 @@ impl Torrent {
 
     pub(super) fn unchoke(&mut self, now: Moment, key: PeerKey) {
         let Some(peer) = self.peers.get_mut(&key) else { return };
+        self.unchoked += usize::from(!peer.is_unchoked());
         peer.upload.slot = Slot::Unchoked { total_before: peer.upload.meter.total() };
         peer.upload.allowed_served = 0;
         self.send(now, key, Message::Unchoke);
@@ -62,6 +63,7 @@ impl Torrent {
 
     fn choke(&mut self, now: Moment, key: PeerKey) {
         let Some(peer) = self.peers.get_mut(&key) else { return };
+        self.unchoked -= usize::from(peer.is_unchoked());
         peer.upload.slot = Slot::Choked { since: now };
         let fast = peer.wire.reserved.fast;
         let allowed = &peer.upload.allowed;
@@ -85,7 +87,7 @@ impl Torrent {
             Verdict::Invalid => {
                 peer.upload.serving.invalid += 1;
                 if peer.upload.serving.invalid > serving::INVALID_MAX {
-                    self.disconnect(now, key, CloseReason::Misbehaved);
+                    self.cut_off(now, key, Limit::InvalidRequests);
                 } else {
                     self.reject(now, key, span);
                 }
@@ -110,6 +112,9 @@ impl Torrent {
     /// The peer has requests: serves them, now or when it is its turn.
     fn serve(&mut self, now: Moment, key: PeerKey) {
         let Some(peer) = self.peers.get_mut(&key) else { return };
+        if peer.is_stuck(now) {
+            return;
+        }
         if self.phase == Phase::Seeding && !self.lanes.knows(key) {
             peer.upload.debt = peer.upload.debt.max(self.lanes.floor());
         }
@@ -120,15 +125,19 @@ impl Torrent {
 
     /// Hands the driver what the peer's turn, its window and the send budget have room for.
     fn pump(&mut self, now: Moment, key: PeerKey) {
-        let served = self.peers.values().filter(|peer| peer.is_unchoked()).count().max(1);
         let budget = self.params.config.send_budget;
-        let fair = (budget / u64::try_from(served).unwrap_or(u64::MAX)).max(SHARE_MIN);
+        let served = u64::try_from(self.unchoked.max(1)).unwrap_or(u64::MAX);
+        let fair = (budget / served).max(SHARE_MIN);
         let Some(peer) = self.peers.get_mut(&key) else { return };
         let rate = peer.upload.meter.rate(now);
         let lanes = &mut self.lanes;
         while self.sending < budget {
             let turn = |span| lanes.take(key, span);
+            let before = peer.upload.serving.sending();
             let Some(span) = peer.upload.serving.next(rate, fair, turn) else { return };
+            if before == 0 {
+                peer.upload.moved = now;
+            }
             self.sending += u64::from(span.length);
             peer.upload.debt = peer.upload.debt.saturating_add(i64::from(span.length));
             peer.times.spoke = now;
@@ -157,12 +166,30 @@ impl Torrent {
         while self.lanes.has_room() {
             let peers = &self.peers;
             let next = self.lanes.next(|key| {
-                let peer = peers.get(&key).filter(|peer| peer.upload.serving.is_waiting())?;
+                let may = |peer: &&Peer| peer.upload.serving.is_waiting() && !peer.is_stuck(now);
+                let peer = peers.get(&key).filter(may)?;
                 let kind = if peer.is_mate() { Kin::Mate } else { Kin::Stranger };
                 Some(Claim { kind, debt: peer.upload.debt })
             });
             let Some(key) = next else { return };
             self.pump(now, key);
+        }
+    }
+
+    /// Takes from those that take nothing what others wait for: their lanes, and if the send
+    /// budget is used up their connections. A peer asks for a lane again as soon as it has taken
+    /// something.
+    pub(super) fn unstick(&mut self, now: Moment) {
+        if self.lanes.is_contested() {
+            let stuck = self.peers.values().filter(|peer| peer.is_stuck(now));
+            stuck.for_each(|peer| self.lanes.end(peer.key, false));
+        }
+        if self.starved.is_empty() {
+            return;
+        }
+        let worst = self.peers.values().filter(|peer| peer.stuck_for(now) >= peer::STUCK_MAX);
+        for key in worst.map(|peer| peer.key).collect::<Vec<PeerKey>>() {
+            self.disconnect(now, key, CloseReason::Overloaded);
         }
     }
 
@@ -181,6 +208,8 @@ impl Torrent {
     pub(super) fn on_sent(&mut self, now: Moment, key: PeerKey, span: Span) {
         let Some(peer) = self.peers.get_mut(&key) else { return };
         peer.upload.serving.done(span);
+        peer.upload.moved = now;
+        let waits = peer.upload.serving.is_waiting();
         peer.upload.meter.add(now, u64::from(span.length));
         peer.times.spoke = now;
         self.sending = self.sending.saturating_sub(u64::from(span.length));
@@ -189,6 +218,9 @@ impl Torrent {
         self.pump_starved(now);
         if self.lanes.holds(key) {
             self.pump(now, key);
+        } else if waits && !self.lanes.knows(key) {
+            // It was stuck and is not any more.
+            self.serve(now, key);
         }
         self.pass_on(now, key);
     }

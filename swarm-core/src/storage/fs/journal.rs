@@ -34,7 +34,7 @@
 //! A file under its final name is never written by us. What is read from it is handed out
 //! only if the file still looks as it did when it was verified ([`FsStorage::unchanged_at`]).
 
-use super::handles::Access;
+use super::handles::{Access, OpenFiles};
 use super::record::{RECORD_BYTES_MAX, Record, SHARED, Stamp};
 use super::shelf::Shelf;
 use super::table::{Place, Slot};
@@ -49,7 +49,7 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 /// What is known of the files that claims rest on.
 #[derive(Debug, Default)]
@@ -77,6 +77,14 @@ pub enum Kept {
 pub struct Sight(Vec<(u32, Stamp)>);
 
 impl FsStorage {
+    /// Keeps no more files open than `files` allows to all that share it. To be called before
+    /// anything is read or written.
+    #[must_use]
+    pub fn share_files(mut self, files: Arc<OpenFiles>) -> Self {
+        self.handles.share(files);
+        self
+    }
+
     /// Records finished and served content in `folder`, which is made when it is missing.
     /// Without this such content is hashed at every start. To be called before
     /// [`Self::recall`]. A folder that cannot be used is as good as none.

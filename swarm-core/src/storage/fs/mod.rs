@@ -49,6 +49,7 @@
 mod beneath;
 mod finish;
 mod handles;
+mod holes;
 mod journal;
 mod lock;
 mod open;
@@ -63,6 +64,7 @@ mod table;
 mod tests;
 mod unverified;
 
+pub use handles::OpenFiles;
 pub use journal::{Kept, Sight};
 pub use open::OpenError;
 pub(crate) use record::Stamp;
@@ -77,6 +79,7 @@ use crate::geometry::FileSlice;
 use crate::types::FileIndex;
 use beneath::Root;
 use handles::{Access, Handles, Key};
+use holes::data_within;
 use journal::Journal;
 use lock::Lock;
 use rustix::fs::Advice;
@@ -238,12 +241,7 @@ impl FsStorage {
             Ok(_) => {}
             Err(_) => return Presence::Data,
         }
-        match rustix::fs::seek(&*file, rustix::fs::SeekFrom::Data(at)) {
-            Ok(data) if data < end => Presence::Data,
-            Ok(_) | Err(rustix::io::Errno::NXIO) => Presence::Zeros,
-            // This filesystem does not tell.
-            Err(_) => Presence::Data,
-        }
+        data_within(&file, at..end).map_or(Presence::Zeros, |_| Presence::Data)
     }
 
     /// What to open for a slice, and where in it the slice begins.
@@ -467,14 +465,18 @@ impl Storage for FsStorage {
         for slice in self.table.layout().slices(range) {
             let (key, place, at) = self.locate(&slots, slice);
             // Opening a small file costs more than reading it ahead gains.
-            let Some(length) =
-                NonZeroU64::new(slice.length).filter(|length| *length >= READ_AHEAD_MIN)
-            else {
+            if slice.pad || slice.length < READ_AHEAD_MIN {
                 continue;
-            };
-            if let (false, Ok(file)) = (slice.pad, self.open(key, place, Access::Read)) {
+            }
+            let Ok(file) = self.open(key, place, Access::Read) else { continue };
+            // Nobody reads holes, and the system would fill memory with their zeros.
+            let mut rest = at..at + slice.length;
+            for _ in 0..STRETCHES_MAX {
+                let Some(data) = data_within(&file, rest.clone()) else { break };
+                let length = NonZeroU64::new(data.end - data.start);
                 // Only advice: the read that follows reports what is wrong.
-                let _ = rustix::fs::fadvise(&*file, at, Some(length), Advice::WillNeed);
+                let _ = rustix::fs::fadvise(&*file, data.start, length, Advice::WillNeed);
+                rest.start = data.end;
             }
         }
     }
@@ -513,7 +515,9 @@ impl Storage for FsStorage {
 }
 
 /// Slices shorter than this are not read ahead, bytes.
-const READ_AHEAD_MIN: NonZeroU64 = NonZeroU64::new(128 << 10).expect("not zero");
+const READ_AHEAD_MIN: u64 = 128 << 10;
+/// Stretches between holes that one call has read ahead.
+const STRETCHES_MAX: usize = 32;
 const SYNC_FAILED: &str = "an earlier sync failed: what is on the disk must be checked anew";
 
 impl Unsynced {

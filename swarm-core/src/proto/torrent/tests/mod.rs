@@ -6,7 +6,7 @@ mod pex;
 
 use super::super::input::{DialError, Direction, Reserved, Source, Verification};
 use super::*;
-use crate::types::Bitfield;
+use crate::types::{Bitfield, Limit};
 use crate::wire::extended::{ExtendedHandshake, Extension, ExtensionIds, HANDSHAKE_ID};
 use crate::wire::ut_metadata::MetadataMessage;
 use bytes::Bytes;
@@ -70,6 +70,15 @@ impl Story {
         Self { torrent: Torrent::new(params, Moment::ZERO), now: Moment::ZERO }
     }
 
+    /// A seed with one slot for strangers.
+    fn one_served() -> Self {
+        let mut story = Self::magnet();
+        story.torrent.choker = Choker::new(7, 1);
+        story.tell(Input::Metainfo(metainfo(8)));
+        story.tell(Input::Checked { have: Bitfield::all(8) });
+        story
+    }
+
     fn with_pieces(have: impl IntoIterator<Item = u32>) -> Self {
         let mut story = Self::magnet();
         story.tell(Input::Metainfo(metainfo(8)));
@@ -87,6 +96,11 @@ impl Story {
 
     fn seed() -> Self {
         Self::with_pieces(0..8)
+    }
+
+    /// How often a bound has bitten.
+    fn hits(&self, limit: Limit) -> u64 {
+        self.torrent.snapshot(self.now).limits.get(limit)
     }
 
     fn drain(&mut self) -> Vec<Output> {

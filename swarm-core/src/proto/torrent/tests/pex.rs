@@ -127,6 +127,7 @@ fn a_flood_of_addresses_ends_the_connection_and_garbage_too() {
     story.meet(1, FAST, Direction::Outgoing);
     let ended = (0..20).any(|_| closed(&story.names(1, vec![named(7)]), 1).is_some());
     assert!(ended);
+    assert_eq!(story.hits(Limit::PeerExchangeRate), 9);
     story.meet(2, FAST, Direction::Outgoing);
     let garbage = Message::Extended { id: OUR_ID, payload: Bytes::from_static(b"le") };
     assert_eq!(closed(&story.say(2, garbage), 2), Some(CloseReason::Malformed));
