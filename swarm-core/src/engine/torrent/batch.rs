@@ -193,7 +193,7 @@ mod tests {
         assert_eq!(first.last(), Some(&SHORT_MAX));
         batch.take_all();
         let some = sizes(&mut batch, 1000, 3, 40);
-        assert_eq!(some.last(), Some(&9), "as many as come in the time");
+        assert_eq!(some.last(), Some(&10), "as many as come in the time, and the one that ends it");
         batch.take_all();
         assert_eq!(sizes(&mut batch, 2000, 4, 40), [1; 40], "nine would take 32 ms");
     }
