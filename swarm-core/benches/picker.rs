@@ -62,6 +62,7 @@ impl Swarm {
             speed: Speed::Fast,
             allowed: None,
             suggested: &[],
+            manner: swarm_core::proto::picker::Manner::Always,
         };
         self.picker.pick(request, &mut self.blocks);
         self.blocks.len()
@@ -205,6 +206,7 @@ fn endgame_copy(bencher: Bencher<'_, '_>) {
             speed: Speed::Fast,
             allowed: None,
             suggested: &[],
+            manner: swarm_core::proto::picker::Manner::Always,
         };
         swarm.picker.pick(request, &mut swarm.blocks);
         assert_eq!(swarm.blocks.len(), 1);

@@ -7,11 +7,17 @@
 //! | kind | payload | sense |
 //! |---|---|---|
 //! | 0 | - | free: ask me for anything I have |
-//! | 1 | pieces | these are yours: until I say *free* ask me for nothing but what I assigned |
+//! | 1 | pieces | these are yours: until I say otherwise ask me for nothing but what I assigned |
 //! | 2 | piece | I will not take this piece that you assigned to me |
+//! | 3 | blocks | your turn: ask me now for so many blocks of anything I have; then wait for the next |
+//! | 4 | - | I have nothing more to ask for in this turn |
+//!
+//! Until it is told otherwise a mate asks only when it is its turn: what waits in the queue of
+//! a busy peer, no idle one can give, and the piece it asks for is best chosen when it is about to
+//! leave. Who shares the last piece that it began asks for the rest of it too.
 //!
 //! Nothing here needs trust: who claims to be a mate and is none gains nothing (see
-//! `proto::choker::lanes`), and who ignores an assignment is served what it asks for.
+//! `proto::choker::lanes`), and who asks out of turn waits for one.
 //!
 //! Not here: when which is said (see `proto::torrent`).
 
@@ -31,11 +37,17 @@ pub enum MateMessage {
     Assign(Vec<PieceIndex>),
     /// The sender does not want this piece.
     Decline(PieceIndex),
+    /// So many blocks may be asked for, now.
+    Turn(u32),
+    /// The rest of the turn is not needed.
+    Pass,
 }
 
 const FREE: u8 = 0;
 const ASSIGN: u8 = 1;
 const DECLINE: u8 = 2;
+const TURN: u8 = 3;
+const PASS: u8 = 4;
 
 impl MateMessage {
     /// Reads the payload of an extension message. `None` when it is none, or of a later kind.
@@ -49,6 +61,8 @@ impl MateMessage {
             FREE => Some(Self::Free),
             ASSIGN => Some(Self::Assign(pieces.take(ASSIGN_MAX).collect())),
             DECLINE => pieces.next().map(Self::Decline),
+            TURN => pieces.next().map(|blocks| Self::Turn(blocks.get())),
+            PASS => Some(Self::Pass),
             _ => None,
         }
     }
@@ -67,6 +81,11 @@ impl MateMessage {
                 out.put_u8(DECLINE);
                 out.put_u32(piece.get());
             }
+            Self::Turn(blocks) => {
+                out.put_u8(TURN);
+                out.put_u32(*blocks);
+            }
+            Self::Pass => out.put_u8(PASS),
         }
         out.freeze()
     }
@@ -87,6 +106,8 @@ mod tests {
             MateMessage::Assign(pieces(3)),
             MateMessage::Assign(Vec::new()),
             MateMessage::Decline(PieceIndex::new(u32::MAX)),
+            MateMessage::Turn(0x0102_0304),
+            MateMessage::Pass,
         ];
         for message in all {
             assert_eq!(MateMessage::decode(&message.encode()), Some(message));
@@ -113,7 +134,7 @@ mod tests {
 
     #[test]
     fn what_is_none_is_told_apart() {
-        for payload in [&[][..], &[2], &[2, 0, 0, 0], &[3], &[255, 0, 0, 0, 0]] {
+        for payload in [&[][..], &[2], &[2, 0, 0, 0], &[3], &[5], &[255, 0, 0, 0, 0]] {
             assert_eq!(MateMessage::decode(payload), None, "{payload:?}");
         }
     }

@@ -10,6 +10,9 @@
 //! on what it got gets more, at the rate at which it passes on; who keeps everything for
 //! itself is stuck with a few (the idea of BEP 16, without pretending to lack anything).
 //!
+//! What somebody keeps to itself we have to give again. Who has let that happen more than once, and
+//! did not pass on as much, is known for one that only takes ([`FirstCopy::rank`]).
+//!
 //! What is assigned and does not arrive (the mate left, declined, or sits on it for
 //! [`PATIENCE`]) is given to another, and so is what somebody asked for on its own account: once
 //! it is led it may not ask for the rest of that. What others have meanwhile is not given again:
@@ -19,6 +22,7 @@
 //!
 //! Not here: whether this is worth it just now, and the messages (see `proto::torrent`).
 
+use super::lanes::Rank;
 use crate::proto::PeerKey;
 use crate::types::{Bitfield, Moment, PieceIndex};
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +33,10 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Between two comparisons of the books with who has what.
 const REVIEW_EVERY: Duration = Duration::from_secs(10);
+/// Pieces that a peer may keep to itself until we give them again, beyond those that it passed on.
+const KEPT_MAX: u32 = 1;
+/// Pieces remembered that a peer asked for on its own account.
+const OWN_MAX: usize = 256;
 
 /// Where the first copy of each piece is. One per torrent that seeds.
 #[derive(Debug)]
@@ -53,6 +61,10 @@ struct Book {
     own: Vec<(PieceIndex, Moment)>,
     /// There, and at nobody else.
     alone: Vec<PieceIndex>,
+    /// So many pieces that it had alone another got of it.
+    proofs: u32,
+    /// So many that it had alone we had to give again.
+    kept: u32,
     /// Has let an assignment grow old.
     idle: bool,
 }
@@ -83,11 +95,19 @@ impl FirstCopy {
         self.books.get(&peer).map_or(0, |book| book.due.len())
     }
 
-    /// How far behind a peer is in passing on: smaller is next.
+    /// How far behind a peer is in passing on: smaller is next. Who never did comes last as long
+    /// as it has something to pass on.
     pub(crate) fn burden(&self, peer: PeerKey) -> (bool, usize) {
         self.books.get(&peer).map_or((false, 0), |book| {
-            (book.idle, book.due.len() + book.own.len() + book.alone.len())
+            let count = book.due.len() + book.own.len() + book.alone.len() + book.kept as usize;
+            (book.idle || book.proofs == 0 && count > 0, count)
         })
+    }
+
+    /// Who has let us give again what it had alone, and passed on less than that, only takes.
+    pub(crate) fn rank(&self, peer: PeerKey) -> Rank {
+        let keeps = |book: &Book| book.kept > book.proofs + KEPT_MAX;
+        if self.books.get(&peer).is_some_and(keeps) { Rank::Taker } else { Rank::Giver }
     }
 
     /// Gives a peer its next piece, of those it lacks.
@@ -116,25 +136,36 @@ impl FirstCopy {
 
     /// A peer asked for a piece on its own account: that is on its way now.
     pub(crate) fn asked(&mut self, now: Moment, peer: PeerKey, piece: PieceIndex) {
-        if self.fresh.remove(piece) {
-            self.books.entry(peer).or_default().own.push((piece, now));
+        self.fresh.remove(piece);
+        let book = self.books.entry(peer).or_default();
+        let known = book.own.iter().chain(&book.due).any(|(known, _)| *known == piece);
+        if !known && book.own.len() < OWN_MAX {
+            book.own.push((piece, now));
         }
     }
 
-    /// A peer has a piece now.
-    pub(crate) fn gained(&mut self, peer: PeerKey, piece: PieceIndex) {
+    /// A peer has a piece now, and `is_alone` with it or not.
+    pub(crate) fn gained(&mut self, peer: PeerKey, piece: PieceIndex, is_alone: bool) {
         self.fresh.remove(piece);
-        for (other, book) in &mut self.books {
-            if other != &peer {
-                book.alone.retain(|alone| *alone != piece);
-                continue;
-            }
+        let ours = self.books.get_mut(&peer).is_some_and(|book| {
             let before = (book.due.len(), book.own.len());
             book.due.retain(|(due, _)| *due != piece);
             book.own.retain(|(own, _)| *own != piece);
             self.due -= before.0 - book.due.len();
-            if before != (book.due.len(), book.own.len()) {
-                book.idle = false;
+            before != (book.due.len(), book.own.len())
+        });
+        for (_, book) in self.books.iter_mut().filter(|(other, _)| **other != peer) {
+            let before = book.alone.len();
+            book.alone.retain(|alone| *alone != piece);
+            match book.alone.len() < before {
+                true if ours => book.kept += 1,
+                true => book.proofs += 1,
+                false => {}
+            }
+        }
+        if let Some(book) = self.books.get_mut(&peer).filter(|_| ours) {
+            book.idle = false;
+            if is_alone {
                 book.alone.push(piece);
             }
         }
@@ -257,12 +288,12 @@ mod tests {
         let mut first = start(8);
         for peer in [A, A, B, B] {
             let piece = first.assign(at(0), peer, |_| false).unwrap();
-            first.gained(peer, piece);
+            first.gained(peer, piece, true);
         }
-        assert_eq!((first.burden(A), first.burden(B)), ((false, 2), (false, 2)));
-        first.gained(B, piece(0));
-        first.gained(B, piece(1));
-        assert_eq!((first.burden(A), first.burden(B)), ((false, 0), (false, 2)));
+        assert_eq!((first.burden(A), first.burden(B)), ((true, 2), (true, 2)), "no proof yet");
+        first.gained(B, piece(0), true);
+        first.gained(B, piece(1), true);
+        assert_eq!((first.burden(A), first.burden(B)), ((false, 0), (true, 2)));
         assert_eq!(first.due(), 0);
     }
 
@@ -270,10 +301,9 @@ mod tests {
     fn what_was_asked_for_or_seen_elsewhere_needs_no_assignment() {
         let mut first = start(3);
         first.asked(at(0), A, piece(0));
-        first.asked(at(0), B, piece(0));
-        assert_eq!((first.burden(A), first.burden(B)), ((false, 1), (false, 0)));
+        assert_eq!((first.burden(A), first.burden(B)), ((true, 1), (false, 0)));
         assert_eq!(first.due(), 0, "nobody waits for an assignment");
-        first.gained(B, piece(1));
+        first.gained(B, piece(1), true);
         assert_eq!(first.assign(at(0), B, |_| false), Some(piece(2)));
         assert!(first.is_over());
     }
@@ -284,9 +314,9 @@ mod tests {
         for _ in 0..4 {
             first.assign(at(0), A, |_| false);
         }
-        first.gained(A, piece(0));
-        first.gained(A, piece(1));
-        first.gained(B, piece(1));
+        first.gained(A, piece(0), true);
+        first.gained(A, piece(1), true);
+        first.gained(B, piece(1), true);
         first.gone(A, |piece| piece.get() == 1);
         let again: Vec<_> = (0..4).map_while(|_| first.assign(at(1), B, |_| false)).collect();
         assert_eq!(again, [piece(0), piece(2), piece(3)]);
@@ -306,7 +336,7 @@ mod tests {
         first.expire(at(31), |_| false);
         assert_eq!((first.due(), first.burden(A)), (0, (true, 0)));
         assert_eq!(first.assign(at(31), B, |_| false), Some(piece(0)));
-        first.gained(A, piece(1));
+        first.gained(A, piece(1), true);
         assert!(first.is_over(), "late is better than never");
     }
 
@@ -352,5 +382,30 @@ mod tests {
         assert_eq!(first.hint(|_| false), Some(piece(3)));
         assert_eq!(first.hint(|has| has == piece(3)), Some(piece(2)));
         assert_eq!(first.due(), 1);
+    }
+
+    #[test]
+    fn who_lets_us_give_its_pieces_again_only_takes_until_it_passes_some_on() {
+        let mut first = start(8);
+        for _ in 0..4 {
+            let piece = first.assign(at(0), A, |_| false).unwrap();
+            first.gained(A, piece, true);
+        }
+        for index in 0..2 {
+            assert_eq!(first.rank(A), Rank::Giver);
+            first.asked(at(0), B, piece(index));
+            first.gained(B, piece(index), false);
+        }
+        assert_eq!((first.rank(A), first.rank(B)), (Rank::Taker, Rank::Giver));
+        assert_eq!(first.burden(A), (true, 4), "what it kept is not forgotten");
+        first.gained(B, piece(2), false);
+        assert_eq!(first.rank(A), Rank::Giver);
+    }
+
+    #[test]
+    fn only_so_many_pieces_are_remembered_that_a_peer_asked_for() {
+        let mut first = start(1000);
+        (0..1000).for_each(|index| first.asked(at(0), A, piece(index)));
+        assert_eq!(first.burden(A), (true, OWN_MAX));
     }
 }

@@ -129,8 +129,12 @@ pub(crate) struct Upload {
     pub(crate) standing: Standing,
     /// Payload bytes handed out to it less those it gave us while we fetched.
     pub(crate) debt: i64,
-    /// It was told to ask only for what we assign.
-    pub(crate) led: bool,
+    /// What it may ask for, when it is a mate.
+    pub(crate) grant: Grant,
+    /// Pieces that we have and it lacks.
+    pub(crate) useful: u32,
+    /// When it last had no use for a turn.
+    pub(crate) passed: Option<Moment>,
     pub(crate) metadata: MetadataServing,
     pub(crate) meter: Meter,
     /// Pieces it may request while choked.
@@ -144,10 +148,30 @@ pub(crate) struct Upload {
 pub(crate) enum Standing {
     /// It has to win a slot of the choker.
     Stranger,
-    /// Served when it is interested.
+    /// Served when it is its turn.
     Mate,
-    /// A mate that took too much and gave too little: as a stranger.
-    Overdrawn,
+}
+
+/// What we let a mate ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Grant {
+    /// Anything, when it is its turn.
+    OnTurn,
+    /// Anything at any time.
+    Free,
+    /// What we assign to it.
+    Led,
+}
+
+/// What a peer lets us ask for.
+#[derive(Debug)]
+pub(crate) enum Terms {
+    /// Anything at any time, as long as it does not choke us.
+    Anything,
+    /// Anything, when it says that it is our turn.
+    OnTurn,
+    /// These pieces.
+    Assigned(Vec<PieceIndex>),
 }
 
 /// Whether we serve the peer.
@@ -169,8 +193,7 @@ pub(crate) struct Download {
     pub(crate) allowed: Vec<PieceIndex>,
     /// Pieces it suggests.
     pub(crate) suggested: Vec<PieceIndex>,
-    /// When it leads us: the pieces that are ours to fetch of it.
-    pub(crate) assigned: Option<Vec<PieceIndex>>,
+    pub(crate) terms: Terms,
     /// Since when it has nothing that we want, though we told it otherwise.
     pub(crate) idle_since: Option<Moment>,
 }
@@ -253,7 +276,9 @@ impl Peer {
                 moved: now,
                 standing: Standing::Stranger,
                 debt: 0,
-                led: false,
+                grant: Grant::OnTurn,
+                useful: 0,
+                passed: None,
                 metadata: MetadataServing::default(),
                 meter: Meter::new(now),
                 allowed: Vec::new(),
@@ -266,7 +291,7 @@ impl Peer {
                 meter: Meter::new(now),
                 allowed: Vec::new(),
                 suggested: Vec::new(),
-                assigned: None,
+                terms: Terms::Anything,
                 idle_since: None,
             },
             times: Times { connected: now, heard: now, spoke: now, useful: now },

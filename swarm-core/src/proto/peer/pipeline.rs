@@ -39,6 +39,8 @@ pub(crate) const SNUB_AFTER: Duration = Duration::from_secs(20);
 /// Bounds on how long a block may take when others wait for nothing but it.
 const HURRY_MIN: Duration = Duration::from_secs(1);
 const HURRY_MAX: Duration = Duration::from_secs(5);
+/// The same when the peer said that it is our turn: its uplink waits for what we ask for.
+pub(crate) const SNUB_IN_TURN: Duration = Duration::from_secs(5);
 
 /// What one peer owes us.
 #[derive(Debug)]
@@ -46,7 +48,8 @@ pub(crate) struct Pipeline {
     owed: VecDeque<Owed>,
     depth: usize,
     reqq: usize,
-    /// Gave nothing for [`SNUB_AFTER`], and nothing since.
+    patience: Duration,
+    /// Gave nothing for as long as our patience lasts, and nothing since.
     snubbed: bool,
     /// Shortest time from a request to its block.
     round_trip: Option<Duration>,
@@ -84,6 +87,7 @@ impl Pipeline {
             owed: VecDeque::new(),
             depth: DEPTH_START,
             reqq: REQQ_DEFAULT,
+            patience: SNUB_AFTER,
             snubbed: false,
             round_trip: None,
             delivered: 0,
@@ -154,7 +158,7 @@ impl Pipeline {
 
     /// When the peer is to be taken for snubbing, if it owes anything.
     pub(crate) fn snub_at(&self) -> Option<Moment> {
-        (!self.owed.is_empty()).then(|| self.progress + SNUB_AFTER)
+        (!self.owed.is_empty()).then(|| self.progress + self.patience)
     }
 
     /// Notices that no whole block has come for [`SNUB_AFTER`], though bytes may have; true when
@@ -175,6 +179,12 @@ impl Pipeline {
         self.snubbed = true;
         self.depth = DEPTH_SNUBBED;
         self.take_all()
+    }
+
+    /// Whether it has snubbed us so lately that it is not even tried: what it would be asked for
+    /// now others are about to give.
+    pub(crate) fn is_disgraced(&self, now: Moment) -> bool {
+        self.snubbed && self.owed.is_empty() && now < self.progress + self.patience * 2
     }
 
     pub(crate) fn is_snubbed(&self) -> bool {
@@ -202,6 +212,16 @@ impl Pipeline {
     pub(crate) fn room(&self) -> usize {
         let room = self.depth.saturating_sub(self.owed.len());
         if room * 4 >= self.depth || self.owed.len() < DEPTH_MIN { room } else { 0 }
+    }
+
+    /// How many more requests the peer takes, whatever its rate.
+    pub(crate) fn space(&self) -> usize {
+        self.reqq.saturating_sub(self.owed.len())
+    }
+
+    /// Sets after what time without a byte the peer is snubbing us.
+    pub(crate) fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
     }
 
     pub(crate) fn owed(&self) -> usize {

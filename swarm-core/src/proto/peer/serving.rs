@@ -22,6 +22,8 @@ const WINDOW_MAX: u64 = 1024 * 1024;
 #[derive(Debug, Default)]
 pub(crate) struct Serving {
     queue: VecDeque<Span>,
+    /// Bytes in `queue`.
+    queued: u64,
     sending: u64,
     pub(crate) invalid: u32,
 }
@@ -33,6 +35,7 @@ impl Serving {
             return false;
         }
         self.queue.push_back(span);
+        self.queued += u64::from(span.length);
         true
     }
 
@@ -49,6 +52,7 @@ impl Serving {
             return None;
         }
         self.queue.pop_front();
+        self.queued -= u64::from(span.length);
         self.sending += u64::from(span.length);
         Some(span)
     }
@@ -61,6 +65,7 @@ impl Serving {
     /// Forgets a request not yet handed out; false when it is not queued.
     pub(crate) fn cancel(&mut self, span: Span) -> bool {
         let Some(at) = self.queue.iter().position(|queued| *queued == span) else { return false };
+        self.queued -= u64::from(span.length);
         self.queue.remove(at).is_some()
     }
 
@@ -68,12 +73,18 @@ impl Serving {
     pub(crate) fn clear(&mut self, keep: impl Fn(&Span) -> bool) -> Vec<Span> {
         let (kept, dropped) = self.queue.drain(..).partition(|span| keep(span));
         self.queue = kept;
+        self.queued = self.queue.iter().map(|span| u64::from(span.length)).sum();
         Vec::from_iter::<VecDeque<Span>>(dropped)
     }
 
     /// Bytes handed to the driver and not yet sent.
     pub(crate) fn sending(&self) -> u64 {
         self.sending
+    }
+
+    /// Bytes requested and not handed out yet.
+    pub(crate) fn queued(&self) -> u64 {
+        self.queued
     }
 
     pub(crate) fn is_waiting(&self) -> bool {

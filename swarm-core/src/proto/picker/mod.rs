@@ -53,6 +53,8 @@ pub const OPEN_MIN: usize = 2;
 pub const WHOLE_MIN: u64 = 3;
 /// Bytes of pieces written through that may be owed or waiting whatever the capacity.
 pub const WINDOW_MIN: u64 = 512 << 10;
+/// Blocks of a piece that a turn is rounded up to, beyond its room: 1 MiB.
+pub const ROUNDED_MAX: u32 = 64;
 /// So many pieces are begun at random, to have something to give that is not what everybody
 /// fetches first.
 pub const RANDOM_FIRST: usize = 4;
@@ -87,6 +89,20 @@ pub struct Pick<'a> {
     pub allowed: Option<&'a [PieceIndex]>,
     /// Pieces the peer would like us to take next (BEP 6 `suggest piece`).
     pub suggested: &'a [PieceIndex],
+    /// How it lets itself be asked.
+    pub manner: Manner,
+}
+
+/// How a peer lets itself be asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Manner {
+    /// At any time.
+    #[default]
+    Always,
+    /// Now and for so much, and later again: pieces under way come first whoever works on them,
+    /// the last piece is asked for to its end if it is no longer than [`ROUNDED_MAX`] blocks, and
+    /// nothing is asked for that another owes.
+    InTurn,
 }
 
 /// How fast a peer delivers, compared with the others. Ordered from worst to best.

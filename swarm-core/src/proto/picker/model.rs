@@ -7,8 +7,8 @@
 //! Not here: which of several right picks is best (see the unit tests).
 
 use super::{
-    COPIES_MAX, OPEN_MIN, PeerHave, Pick, Picker, Received, Restriction, Speed, WHOLE_MIN,
-    WINDOW_MIN,
+    COPIES_MAX, Manner, OPEN_MIN, PeerHave, Pick, Picker, ROUNDED_MAX, Received, Restriction,
+    Speed, WHOLE_MIN, WINDOW_MIN,
 };
 use crate::geometry::Geometry;
 use crate::proto::PeerKey;
@@ -213,11 +213,25 @@ impl World {
         let hints: Vec<_> = (0..3).map(|step| PieceIndex::new(u32::from(c) % 41 + step)).collect();
         let allowed = (c % 5 == 4).then_some(&hints[..]);
         let suggested = if c % 7 == 6 { &hints[..] } else { &[] };
-        let request =
-            Pick { peer: key, have: &peer.have, room, speed: peer.speed, allowed, suggested };
+        let manner = if c % 5 == 3 { Manner::InTurn } else { Manner::Always };
+        let request = Pick {
+            peer: key,
+            have: &peer.have,
+            room,
+            speed: peer.speed,
+            allowed,
+            suggested,
+            manner,
+        };
         let (open, mut out) = (self.picker.open_pieces(), Vec::new());
         self.picker.pick(request, &mut out);
-        assert!(out.len() <= room, "more than was asked for");
+        let piece = match manner {
+            Manner::InTurn if room > 0 => {
+                self.geometry.blocks_per_piece().min(ROUNDED_MAX) as usize
+            }
+            _ => 1,
+        };
+        assert!(out.len() < room + piece, "more than was asked for");
         let (have, speed, picked) = (peer.have.clone(), peer.speed, out.len());
         self.discard();
         let mut first_of_through = false;
@@ -233,6 +247,7 @@ impl World {
             let copy = self.owers(block).next().is_some();
             first_of_through |= !copy && self.through.contains_key(&block.piece);
             assert!(!copy || speed != Speed::Snubbed && allowed.is_none(), "a needless copy");
+            assert!(!copy || manner == Manner::Always, "a copy in turn");
             assert!(!copy || self.is_all_requested() || self.is_held_up(block), "an early copy");
             assert!(self.owed.insert((block, key)), "a block the peer owes already");
         }

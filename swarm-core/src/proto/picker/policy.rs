@@ -11,7 +11,8 @@
 //! | 4 | any open piece | a new piece | any open piece |
 //! | 5 | | any open piece | |
 //!
-//! Then, for all but the snubbed, the endgame. A new piece is one the peer suggests, or at
+//! Then, for all but the snubbed, the endgame. A peer that is asked [in turn](Manner::InTurn) works on
+//! open pieces before it opens one, and makes no copies. A new piece is one the peer suggests, or at
 //! random while fewer than [`RANDOM_FIRST`] pieces are begun, or the rarest; equals are
 //! drawn by lot, many short ones in short runs.
 //!
@@ -19,8 +20,8 @@
 
 use super::piece::{Keeping, OpenPiece};
 use super::{
-    ENDGAME_DEPTH, OPEN_MIN, PeerHave, Pick, Picker, RANDOM_FIRST, Restriction, Speed, WHOLE_MIN,
-    WINDOW_MIN, endgame,
+    ENDGAME_DEPTH, Manner, OPEN_MIN, PeerHave, Pick, Picker, RANDOM_FIRST, ROUNDED_MAX,
+    Restriction, Speed, WHOLE_MIN, WINDOW_MIN, endgame,
 };
 use crate::types::{BLOCK_SIZE, BlockRef, PieceIndex};
 
@@ -56,8 +57,9 @@ enum Step {
     Share,
 }
 
-const fn plan(speed: Speed) -> &'static [Step] {
+const fn plan(manner: Manner, speed: Speed) -> &'static [Step] {
     match speed {
+        _ if matches!(manner, Manner::InTurn) => &[Step::Own, Step::Adopt, Step::Share, Step::Open],
         Speed::Slow => &[Step::Own, Step::Adopt, Step::ShareSlow, Step::Open, Step::Share],
         Speed::Fast | Speed::Snubbed => &[Step::Own, Step::Adopt, Step::Open, Step::Share],
     }
@@ -66,11 +68,15 @@ const fn plan(speed: Speed) -> &'static [Step] {
 impl Picker {
     pub(super) fn pick_any(&mut self, turn: &mut Turn<'_, '_>, owed: usize) {
         let room = turn.room;
-        for step in plan(turn.request.speed) {
+        for step in plan(turn.request.manner, turn.request.speed) {
             while turn.room > 0 && self.step(*step, turn) {}
         }
         if owed == 0 && turn.room == room && self.make_room(turn) {
             self.open_another(turn);
+        }
+        if turn.request.manner == Manner::InTurn {
+            self.round_up(turn);
+            return;
         }
         let owed = owed + (room - turn.room);
         turn.room = turn.room.min(ENDGAME_DEPTH.saturating_sub(owed));
@@ -81,6 +87,17 @@ impl Picker {
             self.pick_copies(turn, turn.request.speed);
         } else if owed == 0 && !self.has_room() {
             self.pick_copies(turn, Speed::Snubbed);
+        }
+    }
+
+    /// Takes the rest of the piece that the room was not enough for.
+    fn round_up(&mut self, turn: &mut Turn<'_, '_>) {
+        let Some(last) = turn.out.last().filter(|_| turn.room == 0) else { return };
+        let piece = last.piece;
+        let Some(open) = self.open.get(piece).filter(|open| open.is_unfilled()) else { return };
+        if turn.request.speed != Speed::Snubbed && self.geometry.block_count(piece) <= ROUNDED_MAX {
+            turn.room = open.free();
+            self.take(turn, piece);
         }
     }
 
@@ -146,7 +163,8 @@ impl Picker {
         if let Some(suggested) = request.suggested.iter().find(fits) {
             return Some(*suggested);
         }
-        if self.have().count() as usize + self.open.len() < RANDOM_FIRST {
+        let begun = self.have().count() as usize + self.open.len();
+        if begun < RANDOM_FIRST && request.manner == Manner::Always {
             return self.rarity.random(have);
         }
         let rarest = self.rarity.rarest(have)?;

@@ -30,7 +30,15 @@ impl Scene {
     }
 
     fn pick(&mut self, peer: PeerKey, speed: Speed, room: usize) -> Vec<BlockRef> {
-        let request = Pick { peer, have: &self.have, room, speed, allowed: None, suggested: &[] };
+        let request = Pick {
+            peer,
+            have: &self.have,
+            room,
+            speed,
+            allowed: None,
+            suggested: &[],
+            manner: Manner::Always,
+        };
         let mut out = Vec::new();
         self.picker.pick(request, &mut out);
         out
@@ -38,8 +46,15 @@ impl Scene {
 
     fn pick_of(&mut self, peer: PeerKey, pieces: &[u32], room: usize) -> Vec<BlockRef> {
         let have = have(self.picker.have().len(), pieces);
-        let request =
-            Pick { peer, have: &have, room, speed: Speed::Fast, allowed: None, suggested: &[] };
+        let request = Pick {
+            peer,
+            have: &have,
+            room,
+            speed: Speed::Fast,
+            allowed: None,
+            suggested: &[],
+            manner: Manner::Always,
+        };
         let mut out = Vec::new();
         self.picker.pick(request, &mut out);
         out
@@ -252,6 +267,7 @@ fn a_suggested_piece_is_opened_first_when_the_peer_has_it() {
         speed: Speed::Fast,
         allowed: None,
         suggested: &suggested,
+        manner: Manner::Always,
     };
     let mut out = Vec::new();
     scene.picker.pick(request, &mut out);
@@ -269,6 +285,7 @@ fn while_choked_only_allowed_pieces_are_picked() {
         speed: Speed::Fast,
         allowed: Some(&allowed),
         suggested: &[],
+        manner: Manner::Always,
     };
     let mut out = Vec::new();
     scene.picker.pick(request, &mut out);
@@ -439,4 +456,50 @@ proptest! {
     ) {
         model::run(seed, &bytes);
     }
+}
+
+#[test]
+fn in_turn_pieces_under_way_come_first_and_the_last_one_is_asked_for_to_its_end() {
+    let mut scene = Scene::new(100, 4);
+    let begun = scene.pick(A, Speed::Fast, 1);
+    let ask = |scene: &mut Scene, room| {
+        let request = Pick {
+            peer: B,
+            have: &PeerHave::All,
+            room,
+            speed: Speed::Fast,
+            allowed: None,
+            suggested: &[],
+            manner: Manner::InTurn,
+        };
+        let mut out = Vec::new();
+        scene.picker.pick(request, &mut out);
+        out
+    };
+    let out = ask(&mut scene, 4);
+    assert_eq!(out.len(), 7, "three of the begun piece, and a whole one");
+    assert!(out[..3].iter().all(|block| block.piece == begun[0].piece));
+    assert_eq!(ask(&mut scene, 0), [], "no turn");
+}
+
+#[test]
+fn in_turn_a_long_piece_is_not_rounded_up_to_and_nothing_is_asked_for_twice() {
+    let mut scene = Scene::new(1, u64::from(ROUNDED_MAX) + 1);
+    let have = PeerHave::All;
+    let request = |peer, room| Pick {
+        peer,
+        have: &have,
+        room,
+        speed: Speed::Fast,
+        allowed: None,
+        suggested: &[],
+        manner: Manner::InTurn,
+    };
+    let mut out = Vec::new();
+    scene.picker.pick(request(A, 4), &mut out);
+    assert_eq!(out.len(), 4);
+    scene.picker.pick(request(A, 100), &mut out);
+    assert_eq!(out.len(), 65, "all of it");
+    scene.picker.pick(request(B, 4), &mut out);
+    assert_eq!(out.len(), 65);
 }

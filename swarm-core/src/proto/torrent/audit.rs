@@ -4,6 +4,7 @@
 use super::super::peer::Holdings;
 use super::super::picker::{OPEN_MIN, WINDOW_MIN};
 use super::Torrent;
+use super::turns::useful;
 use std::collections::BTreeSet;
 
 impl Torrent {
@@ -26,6 +27,7 @@ impl Torrent {
             return Err(format!("budget: {} bytes sending", self.sending));
         }
         self.audit_outstanding()?;
+        self.audit_useful()?;
         self.audit_availability()
     }
 
@@ -50,6 +52,21 @@ impl Torrent {
         let least = pieces.max(WINDOW_MIN);
         if content.picker.open_bytes() > self.params.config.receive_budget.max(least) {
             return Err(format!("budget: {} bytes open", content.picker.open_bytes()));
+        }
+        Ok(())
+    }
+
+    fn audit_useful(&self) -> Result<(), String> {
+        let Some(content) = &self.content else { return Ok(()) };
+        for peer in self.peers.values() {
+            let real = useful(content.picker.have(), &peer.have);
+            if peer.upload.useful != real {
+                let counted = peer.upload.useful;
+                return Err(format!(
+                    "useful-exact: {:?} lacks {real}, counted {counted}",
+                    peer.key
+                ));
+            }
         }
         Ok(())
     }

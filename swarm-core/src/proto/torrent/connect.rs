@@ -81,6 +81,7 @@ impl Torrent {
             Holdings::Early(EarlyHave::default())
         };
         self.peers.insert(who.key, Peer::new(now, who, have));
+        self.recount(who.key);
         self.count_neighbours(now);
         self.join_twins(now, who.key, twin_listens_at);
         self.emit(Event::PeerConnected { addr: who.addr });

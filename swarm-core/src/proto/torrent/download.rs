@@ -3,8 +3,8 @@
 use super::super::event::Event;
 use super::super::input::{CloseReason, Verification};
 use super::super::output::Output;
-use super::super::peer::{self, Greeting, Holdings, Peer, Standing};
-use super::super::picker::{Pick, Received, Restriction, Speed};
+use super::super::peer::{self, Greeting, Holdings, Peer, Standing, Terms};
+use super::super::picker::{Manner, Pick, Received, Restriction, Speed};
 use super::super::{Disposition, PeerKey};
 use super::blame::Giver;
 use super::{GIVERS_MAX, Phase, Torrent};
@@ -67,29 +67,39 @@ impl Torrent {
         }
     }
 
-    /// Asks the peer for as many blocks as its pipeline has room for.
+    /// Asks the peer for as many blocks as its pipeline has room for, if it may be asked now.
     pub(super) fn refill(&mut self, now: Moment, key: PeerKey) {
         let others = self.peers.len().saturating_sub(1);
+        let (Some(content), Some(peer)) = (&self.content, self.peers.get(&key)) else { return };
+        let pipeline = &peer.download.pipeline;
+        let room = match &peer.download.terms {
+            Terms::OnTurn => 0,
+            Terms::Assigned(_) => pipeline.space(),
+            Terms::Anything if peer.upload.standing == Standing::Mate => {
+                let rate = peer.download.meter.rate(now);
+                // Alone it has nobody to share with, and may be far away.
+                let soon = if others > 0 { rate / 2 } else { rate.saturating_mul(2) };
+                let most = ahead(soon, &content.geometry);
+                pipeline.room().min(most.saturating_sub(pipeline.owed()))
+            }
+            Terms::Anything => pipeline.room(),
+        };
+        self.ask(now, key, room);
+    }
+
+    /// Asks the peer for so many blocks, if it has them; for how many it was asked.
+    pub(super) fn ask(&mut self, now: Moment, key: PeerKey, room: usize) -> usize {
         let (Some(content), Some(peer)) = (&mut self.content, self.peers.get_mut(&key)) else {
-            return;
+            return 0;
         };
         let download = &mut peer.download;
-        if self.phase != Phase::Downloading || !download.interested {
-            return;
-        }
         let trickles = download.pipeline.is_trickling();
-        let mut room = download.pipeline.room();
-        if peer.upload.standing == Standing::Mate && download.assigned.is_none() {
-            let rate = download.meter.rate(now);
-            // Alone it has nobody to share with, and may be far away.
-            let soon = if others > 0 { rate / 2 } else { rate.saturating_mul(2) };
-            let most = ahead(soon, &content.geometry);
-            room = room.min(most.saturating_sub(download.pipeline.owed()));
-        }
-        let Holdings::Known(have) = &peer.have else { return };
+        let Holdings::Known(have) = &peer.have else { return 0 };
+        let deaf = download.choked && download.allowed.is_empty();
         // The picker is told of one that trickles even if there is nothing to ask it for.
-        if room == 0 && !trickles || (download.choked && download.allowed.is_empty()) {
-            return;
+        let idle = room == 0 && !trickles;
+        if self.phase != Phase::Downloading || !download.interested || idle || deaf {
+            return 0;
         }
         let speed = if trickles || download.pipeline.is_snubbed() {
             Speed::Snubbed
@@ -100,24 +110,23 @@ impl Torrent {
         } else {
             Speed::Slow
         };
-        let pick = Pick {
-            peer: key,
-            have,
-            room,
-            speed,
-            allowed: match &download.assigned {
-                _ if download.choked => Some(&download.allowed[..]),
-                assigned => assigned.as_deref(),
-            },
-            suggested: &download.suggested,
+        let (allowed, manner) = match &download.terms {
+            _ if download.choked => (Some(&download.allowed[..]), Manner::Always),
+            Terms::Assigned(pieces) => (Some(&pieces[..]), Manner::Always),
+            Terms::OnTurn => (None, Manner::InTurn),
+            Terms::Anything => (None, Manner::Always),
         };
+        let suggested = &download.suggested[..];
+        let pick = Pick { peer: key, have, room, speed, allowed, suggested, manner };
         content.picker.pick(pick, &mut self.picks);
+        let asked = self.picks.len();
         for block in self.picks.drain(..) {
             download.pipeline.requested(now, block);
             peer.times.spoke = now;
             let message = Message::Request(content.geometry.span_of(block));
             self.outbox.push_back(Output::Send { peer: key, message });
         }
+        asked
     }
 
     pub(super) fn on_progress(&mut self, now: Moment, key: PeerKey, bytes: u64) {
@@ -299,6 +308,8 @@ impl Torrent {
         for key in concerned {
             self.send(now, key, Message::Have(piece));
         }
+        self.count_gain(now, piece);
+        self.fill_lanes(now);
         if complete && self.phase == Phase::Downloading {
             self.on_complete(now);
         } else {

@@ -1,28 +1,24 @@
 //! What is different between mates: no choking, and a seed that leads.
 //!
 //! A mate (`wire::mate`) is unchoked as soon as both sides are ready and stays so. What protects
-//! us from those who only call themselves so is the order of service (`choker::lanes`), and
-//! a bound: a mate that is [`CREDIT`] ahead while others wait is treated as a stranger until
-//! half of it is paid back.
+//! us from those who only call themselves so is the order of service (`choker::lanes`).
 //!
 //! While nobody else has a piece, a seed leads its mates (`choker::first_copy`): as long as
 //! there are [`CROWD_MIN`] of them, and pieces that are not out. Strangers that speak BEP 6 are
 //! given hints in place of orders.
 //!
-//! Not here: the order of service itself, and what was assigned to whom.
+//! Not here: the order of service itself, who may ask when (`turns`), what was assigned to whom.
 
 use super::super::PeerKey;
 use super::super::choker::first_copy::FirstCopy;
 use super::super::input::CloseReason;
-use super::super::peer::{Greeting, Slot, Standing};
+use super::super::peer::{Grant, Greeting, Slot, Standing, Terms};
 use super::{Phase, Torrent};
 use crate::types::{Moment, PieceIndex};
 use crate::wire::extended::Extension;
 use crate::wire::mate::ASSIGN_MAX;
 use crate::wire::{MateMessage, Message};
 
-/// Payload bytes that a mate may be ahead of what it gave us while others wait.
-pub(super) const CREDIT: i64 = 32 << 20;
 /// A seed leads so many interested mates, not fewer: one or two are quicker on their own.
 pub(super) const CROWD_MIN: usize = 3;
 /// Assigned pieces that we remember of one seed.
@@ -40,11 +36,16 @@ impl Torrent {
         match (speaks, peer.upload.standing) {
             (true, Standing::Stranger) => {
                 peer.upload.standing = Standing::Mate;
+                peer.download.terms = Terms::OnTurn;
                 self.lead(now);
                 self.welcome(now, key);
+                self.review_claim(key);
+                self.review_grants(now);
+                self.fill_lanes(now);
             }
-            (false, Standing::Mate | Standing::Overdrawn) => {
+            (false, Standing::Mate) => {
                 peer.upload.standing = Standing::Stranger;
+                peer.download.terms = Terms::Anything;
                 self.rechoke(now);
             }
             _ => {}
@@ -64,6 +65,7 @@ impl Torrent {
     /// Transfers begin, or we have become a seed, which owes nobody.
     pub(super) fn begin_fleet(&mut self, now: Moment) {
         let Some(content) = &self.content else { return };
+        self.lanes.tune(self.uplink.rate(now), content.geometry.piece_length());
         if self.phase == Phase::Seeding && content.picker.have().is_all() {
             let picker = &content.picker;
             let count = content.geometry.piece_count();
@@ -75,49 +77,26 @@ impl Torrent {
             self.first = None;
         }
         let keys: Vec<PeerKey> = self.peers.keys().copied().collect();
+        self.recount_all();
         self.lead(now);
         for key in keys {
             self.welcome(now, key);
         }
+        self.recount_all();
+        self.review_grants(now);
+        self.fill_lanes(now);
     }
 
     pub(super) fn tick_fleet(&mut self, now: Moment) {
         let Some(content) = &self.content else { return };
         self.lanes.tune(self.uplink.rate(now), content.geometry.piece_length());
         self.lanes.widen(now, self.totals.uploaded);
+        self.tick_turns(now);
         self.unstick(now);
         self.fill_lanes(now);
         if let (Some(first), Some(content)) = (&mut self.first, &self.content) {
             first.expire(now, |piece| content.picker.availability(piece) > 0);
             self.lead(now);
-        }
-        self.review_credit(now);
-    }
-
-    /// Mates that are too far ahead become strangers while others wait, and mates again when
-    /// they are not.
-    fn review_credit(&mut self, now: Moment) {
-        let contested = self.phase == Phase::Downloading && self.lanes.is_contested();
-        let mut fallen = false;
-        let mut risen = Vec::new();
-        for peer in self.peers.values_mut() {
-            match peer.upload.standing {
-                Standing::Mate if contested && peer.upload.debt > CREDIT => {
-                    peer.upload.standing = Standing::Overdrawn;
-                    fallen = true;
-                }
-                Standing::Overdrawn if !contested || peer.upload.debt < CREDIT / 2 => {
-                    peer.upload.standing = Standing::Mate;
-                    risen.push(peer.key);
-                }
-                _ => {}
-            }
-        }
-        if fallen || !risen.is_empty() {
-            self.rechoke(now);
-        }
-        for key in risen {
-            self.welcome(now, key);
         }
     }
 
@@ -182,7 +161,7 @@ impl Torrent {
     ) {
         for key in crowd {
             let Some(peer) = self.peers.get_mut(key) else { continue };
-            let news = !std::mem::replace(&mut peer.upload.led, true);
+            let news = std::mem::replace(&mut peer.upload.grant, Grant::Led) != Grant::Led;
             if news && !orders.iter().any(|(other, _)| other == key) {
                 orders.push((*key, Vec::new()));
             }
@@ -197,19 +176,24 @@ impl Torrent {
         }
     }
 
+    /// Leads nobody any more.
     fn set_free(&mut self, now: Moment) {
         let mut led = Vec::new();
-        for peer in self.peers.values_mut() {
-            if std::mem::replace(&mut peer.upload.led, false) {
-                led.push(peer.key);
-            }
+        for peer in self.peers.values_mut().filter(|peer| peer.upload.grant == Grant::Led) {
+            peer.upload.grant = Grant::OnTurn;
+            led.push(peer.key);
         }
-        for key in led {
-            self.tell_mate(now, key, &MateMessage::Free);
+        for key in &led {
+            self.tell_mate(now, *key, &MateMessage::Turn(0));
+            self.review_claim(*key);
+        }
+        if !led.is_empty() {
+            self.review_grants(now);
+            self.fill_lanes(now);
         }
     }
 
-    fn tell_mate(&mut self, now: Moment, key: PeerKey, message: &MateMessage) {
+    pub(super) fn tell_mate(&mut self, now: Moment, key: PeerKey, message: &MateMessage) {
         let ids = self.peers.get(&key).map(|peer| peer.wire.ids);
         if let Some(id) = ids.and_then(|ids| ids.id_of(Extension::Mate)) {
             self.send(now, key, Message::Extended { id, payload: message.encode() });
@@ -232,9 +216,8 @@ impl Torrent {
         match MateMessage::decode(payload) {
             Some(MateMessage::Free) => {
                 let Some(peer) = self.peers.get_mut(&key) else { return };
-                if peer.download.assigned.take().is_some() {
-                    self.refill(now, key);
-                }
+                peer.download.terms = Terms::Anything;
+                self.refill(now, key);
             }
             Some(MateMessage::Assign(pieces)) => self.on_assign(now, key, &pieces),
             Some(MateMessage::Decline(piece)) => {
@@ -242,6 +225,8 @@ impl Torrent {
                     first.declined(key, piece, |piece| content.picker.availability(piece) > 0);
                 }
             }
+            Some(MateMessage::Turn(blocks)) => self.on_turn(now, key, blocks),
+            Some(MateMessage::Pass) => self.on_pass(now, key),
             None => {}
         }
     }
@@ -253,7 +238,10 @@ impl Torrent {
             self.disconnect(now, key, CloseReason::Misbehaved);
             return;
         }
-        let assigned = peer.download.assigned.get_or_insert_default();
+        if !matches!(peer.download.terms, Terms::Assigned(_)) {
+            peer.download.terms = Terms::Assigned(Vec::new());
+        }
+        let Terms::Assigned(assigned) = &mut peer.download.terms else { return };
         assigned.retain(|piece| content.picker.is_missing(*piece));
         let mut declined = Vec::new();
         for piece in pieces {

@@ -67,6 +67,7 @@ impl Torrent {
                     let before = std::mem::replace(have, known);
                     let completed = again && have.is_all() && !before.is_all();
                     let (addr, id) = (peer.addr, peer.id);
+                    self.recount(key);
                     if completed {
                         self.emit(Event::PeerCompleted { addr, id });
                     }
@@ -97,12 +98,14 @@ impl Torrent {
                     return;
                 }
                 content.picker.peer_gained(piece);
-                if let Some(first) = &mut self.first {
-                    first.gained(key, piece);
+                let (is_all, addr, id) = (have.is_all(), peer.addr, peer.id);
+                self.count_loss(key, piece);
+                self.fill_lanes(now);
+                if let (Some(first), Some(content)) = (&mut self.first, &self.content) {
+                    first.gained(key, piece, content.picker.availability(piece) <= 1);
                 }
-                let is_all = have.is_all();
-                let (addr, id) = (peer.addr, peer.id);
-                if content.picker.is_missing(piece) {
+                let missing = |content: &Content| content.picker.is_missing(piece);
+                if self.content.as_ref().is_some_and(missing) {
                     self.review_interest(now, key);
                 }
                 if is_all {
@@ -133,6 +136,7 @@ impl Torrent {
         }
         if have.remove(piece, content.geometry.piece_count()) {
             content.picker.peer_lost(piece);
+            self.recount(key);
             self.review_interest(now, key);
         }
     }
@@ -168,6 +172,7 @@ impl Torrent {
             if !settle(content, peer) {
                 self.disconnect(now, key, CloseReason::Misbehaved);
             }
+            self.recount(key);
         }
     }
 }

@@ -3,7 +3,7 @@
 //! The leaf machines decide (which block, whom to serve, whom to dial); this module applies
 //! what they say and turns it into [`Output`]s. Its files follow the decisions: `connect`
 //! (who may be a peer), `graph` (how many), `messages` (what a peer said), `download`, `upload`,
-//! `fleet` (what is different between mates), `magnet` (metadata from peers), `pex` (addresses from
+//! `fleet` and `turns` (what is different between mates), `magnet` (metadata from peers), `pex` (addresses from
 //! peers), `tick` (what time alone brings), `stats`.
 //!
 //! Not here: payload, sockets, files. A block is a reference until the driver verifies it.
@@ -21,6 +21,7 @@ mod metadata;
 mod pex;
 mod stats;
 mod tick;
+mod turns;
 mod upload;
 
 pub use stats::{PeerSnapshot, Snapshot};

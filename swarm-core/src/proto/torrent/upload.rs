@@ -1,11 +1,11 @@
 //! Giving blocks: whom we serve, what they asked for, in what order it leaves.
 
 use super::super::PeerKey;
-use super::super::choker::lanes::{Claim, Kin};
 use super::super::choker::{self, Mode};
 use super::super::input::CloseReason;
 use super::super::output::Output;
 use super::super::peer::{self, Greeting, Peer, Slot, serving};
+use super::turns::{claim, is_waiting};
 use super::{Content, Phase, Torrent};
 use crate::types::{BLOCK_SIZE, Limit, Moment, Span};
 use crate::wire::Message;
@@ -24,6 +24,9 @@ impl Torrent {
         if peer.is_mate() {
             self.lead(now);
             self.welcome(now, key);
+            self.review_claim(key);
+            self.review_grants(now);
+            self.fill_lanes(now);
             return;
         }
         self.rechoke(now);
@@ -81,7 +84,7 @@ impl Torrent {
         match judge(now, content, peer, span) {
             Verdict::Serve => {
                 self.on_demand(key, span.piece);
-                self.serve(now, key);
+                self.serve(now, key, span.length);
             }
             Verdict::Early => self.reject(now, key, span),
             Verdict::Invalid => {
@@ -110,7 +113,7 @@ impl Torrent {
     }
 
     /// The peer has requests: serves them, now or when it is its turn.
-    fn serve(&mut self, now: Moment, key: PeerKey) {
+    fn serve(&mut self, now: Moment, key: PeerKey, length: u32) {
         let Some(peer) = self.peers.get_mut(&key) else { return };
         if peer.is_stuck(now) {
             return;
@@ -118,13 +121,15 @@ impl Torrent {
         if self.phase == Phase::Seeding && !self.lanes.knows(key) {
             peer.upload.debt = peer.upload.debt.max(self.lanes.floor());
         }
-        if self.lanes.ask(key) {
+        if self.lanes.ask(now, key, length) {
             self.pump(now, key);
+        } else {
+            self.fill_lanes(now);
         }
     }
 
     /// Hands the driver what the peer's turn, its window and the send budget have room for.
-    fn pump(&mut self, now: Moment, key: PeerKey) {
+    pub(super) fn pump(&mut self, now: Moment, key: PeerKey) {
         let budget = self.params.config.send_budget;
         let served = u64::try_from(self.unchoked.max(1)).unwrap_or(u64::MAX);
         let fair = (budget / served).max(SHARE_MIN);
@@ -149,30 +154,23 @@ impl Torrent {
     }
 
     /// Ends the peer's turn if it is over, and gives free lanes to those who wait.
-    fn pass_on(&mut self, now: Moment, key: PeerKey) {
-        if let Some(peer) = self.peers.get(&key)
-            && self.lanes.holds(key)
-            && peer.upload.serving.sending() <= self.lanes.overlap()
-        {
-            let waits = peer.upload.serving.is_waiting();
-            if !waits && peer.upload.serving.sending() == 0 || waits && self.lanes.is_contested() {
-                self.lanes.end(key, waits);
-            }
+    pub(super) fn pass_on(&mut self, now: Moment, key: PeerKey) {
+        if let Some(peer) = self.peers.get(&key) {
+            let serving = &peer.upload.serving;
+            self.lanes.settle(key, (serving.queued(), serving.sending()), is_waiting(peer));
         }
         self.fill_lanes(now);
     }
 
     pub(super) fn fill_lanes(&mut self, now: Moment) {
         while self.lanes.has_room() {
-            let peers = &self.peers;
+            let (peers, phase, first) = (&self.peers, self.phase, self.first.as_ref());
             let next = self.lanes.next(|key| {
-                let may = |peer: &&Peer| peer.upload.serving.is_waiting() && !peer.is_stuck(now);
-                let peer = peers.get(&key).filter(may)?;
-                let kind = if peer.is_mate() { Kin::Mate } else { Kin::Stranger };
-                Some(Claim { kind, debt: peer.upload.debt })
+                let peer = peers.get(&key).filter(|peer| !peer.is_stuck(now))?;
+                claim(phase, first, peer)
             });
             let Some(key) = next else { return };
-            self.pump(now, key);
+            self.begin_turn(now, key);
         }
     }
 
@@ -182,7 +180,7 @@ impl Torrent {
     pub(super) fn unstick(&mut self, now: Moment) {
         if self.lanes.is_contested() {
             let stuck = self.peers.values().filter(|peer| peer.is_stuck(now));
-            stuck.for_each(|peer| self.lanes.end(peer.key, false));
+            stuck.for_each(|peer| self.lanes.forget(peer.key));
         }
         if self.starved.is_empty() {
             return;
@@ -220,7 +218,7 @@ impl Torrent {
             self.pump(now, key);
         } else if waits && !self.lanes.knows(key) {
             // It was stuck and is not any more.
-            self.serve(now, key);
+            self.serve(now, key, 0);
         }
         self.pass_on(now, key);
     }

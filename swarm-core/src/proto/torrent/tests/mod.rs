@@ -3,6 +3,7 @@
 mod bounds;
 mod graph;
 mod pex;
+mod turns;
 
 use super::super::input::{DialError, Direction, Reserved, Source, Verification};
 use super::*;
