@@ -92,6 +92,7 @@ impl Torrent {
         }
         let busy = self.peers.values().any(|peer| {
             peer.is_busy()
+                || peer.upload.passed.is_some()
                 || (self.phase == Phase::Downloading
                     && peer.download.interested
                     && !peer.download.choked)

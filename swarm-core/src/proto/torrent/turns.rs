@@ -143,6 +143,7 @@ impl Torrent {
     pub(super) fn on_pass(&mut self, now: Moment, key: PeerKey) {
         let Some(peer) = self.peers.get_mut(&key) else { return };
         peer.upload.passed = Some(now);
+        self.next_tick = self.next_tick.min(now + super::tick::BUSY);
         self.lanes.passed(key);
         self.review_claim(key);
         self.pass_on(now, key);
