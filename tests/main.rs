@@ -8,6 +8,11 @@ mod cli;
 #[cfg(test)]
 mod e2e;
 #[cfg(test)]
+#[path = "../fuzz/src/lib.rs"]
+#[expect(unreachable_pub, reason = "elsewhere it is a library")]
+#[expect(clippy::cast_possible_truncation, reason = "of numbers made small")]
+mod fuzz;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 #[cfg(feature = "interop")]
@@ -18,6 +23,8 @@ mod layering;
 mod limits;
 #[cfg(test)]
 mod reliability;
+#[cfg(test)]
+mod replay;
 #[cfg(test)]
 mod sim;
 #[cfg(test)]

@@ -1,10 +1,3 @@
-//! Any calls a torrent could make on a picker, compared with the naive model after each.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use swarm_core::proto::picker::model;
-
-fuzz_target!(|input: (u64, &[u8])| {
-    let (seed, bytes) = input;
-    model::run(seed, bytes);
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| swarm_fuzz::picker_ops::run(bytes));

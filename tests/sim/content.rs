@@ -20,6 +20,15 @@ pub(super) struct Content {
 impl Content {
     /// One file of `total` bytes.
     pub(super) fn new(total: u64, piece_length: u32) -> Self {
+        Self::with(total, piece_length, "")
+    }
+
+    /// The same for the members of one tracker only (BEP 27).
+    pub(super) fn private(total: u64, piece_length: u32) -> Self {
+        Self::with(total, piece_length, "7:privatei1e")
+    }
+
+    fn with(total: u64, piece_length: u32, more: &str) -> Self {
         let count = total.div_ceil(u64::from(piece_length));
         let mut info =
             format!("d6:lengthi{total}e4:name3:sim12:piece lengthi{piece_length}e6:pieces")
@@ -28,6 +37,7 @@ impl Content {
         for piece in 0..count {
             info.extend_from_slice(&Sha1::digest(piece.to_be_bytes()));
         }
+        info.extend_from_slice(more.as_bytes());
         info.push(b'e');
         let info = Bytes::from(info);
         let info_hash = InfoHash::new(Sha1::digest(&info).into());

@@ -9,7 +9,7 @@ use super::disk::Disk;
 use super::ledger::Ledger;
 use super::net::{Line, Queue};
 use super::spec::Spec;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 use swarm_core::proto::PeerKey;
@@ -56,6 +56,10 @@ pub(super) struct Host {
     pub(super) phase: Option<Phase>,
     pub(super) totals: Totals,
     pub(super) banned: Vec<SocketAddr>,
+    /// Pieces that failed, by the hosts that gave a wrong block of them.
+    pub(super) spoilt_by: BTreeMap<usize, u32>,
+    /// How often its core was woken by time alone.
+    pub(super) wakes: u64,
     pub(super) born_at: Moment,
     pub(super) done_at: Option<Moment>,
 }
@@ -91,6 +95,8 @@ pub(super) struct Open {
 pub(super) struct Token {
     pub(super) from: usize,
     pub(super) good: bool,
+    /// What a real driver's digest of it would be, but for its value: 0 for the right block.
+    pub(super) digest: u64,
 }
 
 /// Payload moved, bytes.
@@ -118,6 +124,11 @@ impl Host {
             None => self.have.is_all(),
             Some(wanted) => !wanted.has_any_not_in(&self.have),
         }
+    }
+
+    /// Whether the core said that it banned this address.
+    pub(super) fn has_banned(&self, addr: SocketAddr) -> bool {
+        self.banned.iter().any(|banned| banned.ip() == addr.ip())
     }
 
     /// Keeps a block; objects to a second copy.
@@ -227,10 +238,13 @@ impl Open {
         self.blocks.iter().flatten().all(|token| token.good)
     }
 
-    /// Digests as a real driver makes them: equal blocks give equal digests. A liar's wrong
-    /// block differs from the right one and from another liar's.
+    /// Digests as a real driver makes them: equal blocks give equal digests.
     pub(super) fn digests(&self) -> Vec<u64> {
-        let digest = |token: &Token| if token.good { 0 } else { 1 + token.from as u64 };
-        self.blocks.iter().flatten().map(digest).collect()
+        self.blocks.iter().flatten().map(|token| token.digest).collect()
+    }
+
+    /// Who gave a wrong block, each once.
+    pub(super) fn liars(&self) -> BTreeSet<usize> {
+        self.blocks.iter().flatten().filter(|token| !token.good).map(|token| token.from).collect()
     }
 }

@@ -47,14 +47,37 @@ fn is_borne(conduct: Conduct, factor: f64) {
     }
 }
 
-#[test]
-fn who_claims_pieces_it_lacks_costs_a_snub_at_most() {
+/// Two of that kind cost ours no more than so many seconds, by what they do not send.
+fn is_waited_for(conduct: Conduct, most: f64) {
     for seed in seeds(4) {
-        let (mut world, ours, _) = swarm(seed, &[Spec::leech().conduct(Conduct::Braggart)]);
-        // What it was asked for and is silent about goes to others after 20 s at most.
-        world.finish(&ours, Duration::from_secs(30));
+        let (mut clean, ours, _) = swarm(seed, &[]);
+        clean.finish(&ours, Duration::from_secs(60));
+        let without = last(&clean, &ours);
+        let bad = Spec::leech().conduct(conduct);
+        let (mut world, ours, _) = swarm(seed, &[bad.clone(), bad]);
+        world.finish(&ours, Duration::from_secs(60));
+        let with = last(&world, &ours);
+        assert!(with - without <= most, "{with:.2} s beside {conduct:?}, {without:.2} without");
         world.part();
     }
+}
+
+/// In the end nobody has the full patience with them (LIMITS P25): what they are silent about
+/// goes to others as soon as nothing else is left to ask for.
+#[test]
+fn who_claims_pieces_it_lacks_is_not_waited_for() {
+    is_waited_for(Conduct::Braggart, 7.0);
+}
+
+#[test]
+fn who_answers_no_request_is_not_waited_for() {
+    is_waited_for(Conduct::Mute, 7.0);
+}
+
+/// LIMITS P26.
+#[test]
+fn who_answers_with_a_byte_a_second_is_not_waited_for() {
+    is_waited_for(Conduct::Dripper, 7.0);
 }
 
 /// Blocks that it took on go to others after 20 s, of which it is the only one here: a slow seed

@@ -27,6 +27,7 @@ mod ledger;
 mod net;
 mod oracle;
 mod pipe;
+mod poison;
 mod random;
 mod scenarios;
 mod spec;

@@ -8,6 +8,9 @@
 //! | `outstanding-sound`, seen from outside: at most three copies of a block in flight | [`check_request`] |
 //! | `choke-honoured`: no block to a choked peer but allowed-fast ones | `Ledger::serves` |
 //! | every request is answered: at once by a reject when the peer is choked, else in the end | `Ledger::is_settled`, [`check_answered`] |
+//! | `banned-stays`: no dial to a banned address, no connection from one | `World::obey`, [`check_bans`] |
+//! | `private-quiet`: nobody is told of peers where the torrent forbids it | `World::send` |
+//! | `quiescent`: who has everything and is asked for nothing sleeps | [`check_quiet`] |
 //! | `honest-not-banned` | `World::emitted`, `World::disconnect` |
 //! | `accounting`: the core counts the bytes that moved | [`check`] |
 //! | `conservation`: nothing is left once everybody has gone | [`check_empty`] |
@@ -16,6 +19,7 @@ use super::content::Content;
 use super::host::Host;
 use super::ledger::Verdict;
 use super::spec::Conduct;
+use std::time::Duration;
 use swarm_core::types::{Bitfield, Moment, Span};
 use swarm_core::wire::Message;
 
@@ -49,6 +53,38 @@ fn check_accounts(host: &Host, now: Moment) -> Verdict {
     let moved = (host.totals.downloaded, host.totals.uploaded);
     if said != moved {
         return Err(format!("accounting: the core says {said:?} bytes, moved were {moved:?}"));
+    }
+    Ok(())
+}
+
+/// `banned-stays`: whom the core proved to lie it is not connected to.
+pub(super) fn check_bans(host: &Host, hosts: &[Host]) -> Verdict {
+    if host.banned.is_empty() {
+        return Ok(());
+    }
+    match host.peers.values().find(|peer| host.has_banned(hosts[peer.remote].addr)) {
+        Some(peer) => Err(format!("banned-stays: connected to #{}", peer.remote)),
+        None => Ok(()),
+    }
+}
+
+/// `quiescent`: woken by time alone at most once a second and peer, over a stretch in which
+/// there was nothing to do. `before` is how often it had been woken before.
+pub(super) fn check_quiet(host: &Host, before: u64, stretch: Duration) -> Verdict {
+    let woken = host.wakes - before;
+    let peers = u64::try_from(host.peers.len()).expect("few").max(1);
+    if woken > peers * stretch.as_secs() {
+        return Err(format!("quiescent: woken {woken} times in {stretch:?} with {peers} peers"));
+    }
+    Ok(())
+}
+
+/// `private-quiet`: in a private torrent nobody speaks of peer exchange (BEP 27).
+pub(super) fn check_discretion(content: &Content, message: &Message) -> Verdict {
+    let Message::Extended { payload, .. } = message else { return Ok(()) };
+    let has = |word: &[u8]| payload.windows(word.len()).any(|part| part == word);
+    if content.metainfo.is_private() && (has(b"6:ut_pex") || has(b"5:added")) {
+        return Err(format!("private-quiet: {message:?}"));
     }
     Ok(())
 }

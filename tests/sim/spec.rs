@@ -57,11 +57,19 @@ pub(super) enum Conduct {
     Liar {
         percent: u64,
     },
+    /// Of each piece one block is wrong, always the same.
+    Spoiler,
+    /// Honest in three quarters of the pieces; of the rest every block is wrong.
+    Sleeper,
+    /// Every block is wrong, and the same as that of all others of its kind.
+    Colluder,
     /// Takes and never gives: what its core says of unchoking is not sent, and nothing is served.
     /// With our software it claims to be one of us all the same.
     FreeRider,
     /// Unchokes, takes requests and sends nothing.
     Mute,
+    /// Unchokes, takes requests and answers with a byte a second.
+    Dripper,
     /// Says that it has everything; what it lacks it is silent about when asked.
     Braggart,
     /// Takes back every request as soon as it was made.
@@ -149,12 +157,17 @@ impl Spec {
 impl Conduct {
     /// Whether peers may find fault with it.
     pub(super) fn may_be_blamed(self) -> bool {
-        !matches!(self, Self::Honest | Self::FreeRider | Self::Mute)
+        self != Self::Honest && !self.is_silent()
+    }
+
+    /// Whether it takes requests and serves nothing.
+    pub(super) fn is_silent(self) -> bool {
+        matches!(self, Self::FreeRider | Self::Mute | Self::Dripper)
     }
 
     /// Whether peers may find out that its blocks are wrong.
     pub(super) fn lies(self) -> bool {
-        matches!(self, Self::Liar { .. })
+        matches!(self, Self::Liar { .. } | Self::Spoiler | Self::Sleeper | Self::Colluder)
     }
 }
 

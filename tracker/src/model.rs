@@ -1,6 +1,6 @@
 //! The tracker without clock, entropy and sockets: time and chance are arguments.
 //!
-//! For simulations of whole swarms, which must name the peers that the real tracker would name
+//! For fuzzing, and for simulations of whole swarms, which must name the peers that the real tracker would name
 //! and send clients back when it would.
 //!
 //! Not here: the decisions themselves (`swarms`), which are those of the real tracker.
@@ -9,8 +9,8 @@ use crate::config::Limits;
 use crate::swarms::{Channel, Ledger, Swarms, Visit};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
-use swarm_core::types::Moment;
-use swarm_core::wire::tracker::Announce;
+use swarm_core::types::{InfoHash, Moment};
+use swarm_core::wire::tracker::{Announce, ScrapeEntry};
 
 /// A tracker's store and its rules.
 #[derive(Debug)]
@@ -38,7 +38,13 @@ impl Model {
     /// An empty tracker with the default limits.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        let limits = Limits::default().clamped();
+        Self::with(Limits::default(), seed)
+    }
+
+    /// An empty tracker with limits of its own.
+    #[must_use]
+    pub fn with(limits: Limits, seed: u64) -> Self {
+        let limits = limits.clamped();
         let ledger = Ledger::new(limits.swarms_max as u64, limits.peers_max as u64);
         Self { swarms: Swarms::new(limits, [seed, !seed], seed), ledger }
     }
@@ -51,12 +57,29 @@ impl Model {
         let (interval, min_interval) = (reply.intervals.interval, reply.intervals.min_interval);
         Advice { peers, interval, min_interval }
     }
+
+    /// Forgets peers that have not come back for too long.
+    pub fn expire(&mut self, now: Moment) {
+        self.swarms.expire(now, &self.ledger);
+    }
+
+    /// The counts of a swarm; zeros when it is not known.
+    #[must_use]
+    pub fn scrape(&self, hash: InfoHash) -> ScrapeEntry {
+        self.swarms.scrape(hash)
+    }
+
+    /// Swarms and peers that it holds.
+    #[must_use]
+    pub fn held(&self) -> (u64, u64) {
+        (self.ledger.swarms(), self.ledger.peers())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use swarm_core::types::{InfoHash, PeerId};
+    use swarm_core::types::PeerId;
 
     #[test]
     fn one_seed_names_the_same_peers_at_the_same_time_again() {

@@ -13,6 +13,8 @@ mod vectored;
 
 pub mod fault;
 
+#[cfg(feature = "__fuzz")]
+pub use fs::replay_record;
 pub(crate) use fs::{Blueprint, Stamp, Sums};
 pub use fs::{FsStorage, Kept, OpenError, OpenFiles, Sight, available_bytes};
 pub use mem::MemStorage;

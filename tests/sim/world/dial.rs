@@ -60,7 +60,7 @@ impl World {
         }
         let conn = self.conns.len();
         let ends = [from, to].map(|host| (host, self.hosts[host].peers.reserve()));
-        self.conns.push(Conn { ends, silent: false });
+        self.conns.push(Conn { ends, silent: false, dripping: false });
         self.push(self.latency(from, to), Happening::Established { conn });
         // An incoming connection shows the port of the dialler's socket, not the one it listens on.
         let port = 20_000 + u16::try_from(conn % 40_000).expect("below 40,000");

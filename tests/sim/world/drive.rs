@@ -31,6 +31,10 @@ impl World {
         }
         self.set_alarm(host);
         let thorough = self.is_thorough();
+        if thorough {
+            oracle::check_bans(&self.hosts[host], &self.hosts)
+                .unwrap_or_else(|broken| panic!("#{host} at {:?}: {broken}", self.now));
+        }
         oracle::check(&mut self.hosts[host], &self.content, self.now, thorough)
             .unwrap_or_else(|broken| panic!("#{host} at {:?}: {broken}", self.now));
     }
@@ -58,11 +62,15 @@ impl World {
         let times = if at.woken.0 == self.now { at.woken.1 + 1 } else { 0 };
         at.woken = (self.now, times);
         assert!(times < WAKES_AT_ONE_MOMENT, "#{host} spins: its deadline does not move");
+        self.hosts[host].wakes += 1;
         self.give(host, Input::Wake);
     }
 
     fn obey(&mut self, host: usize, output: Output) {
         let verdict = match output {
+            Output::Connect { addr } if self.hosts[host].has_banned(addr) => {
+                Err(format!("banned-stays: dials {addr}"))
+            }
             Output::Connect { addr } => {
                 self.dial(host, addr);
                 Ok(())
@@ -122,7 +130,12 @@ impl World {
                 at.have.insert(piece);
                 at.disk.write(self.now, piece);
             }
-            Verification::Bad => at.totals.spoilt += open.blocks.len() as u64,
+            Verification::Bad => {
+                at.totals.spoilt += open.blocks.len() as u64;
+                for liar in open.liars() {
+                    *at.spoilt_by.entry(liar).or_default() += 1;
+                }
+            }
             Verification::NotWritten => {
                 self.push(RETRIED_AFTER, Happening::Give { host, input: Input::Resume });
             }

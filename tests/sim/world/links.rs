@@ -14,6 +14,7 @@ use crate::sim::disk::RESTORED_AFTER;
 use crate::sim::host::Token;
 use crate::sim::net::{Batch, Frame};
 use crate::sim::oracle;
+use crate::sim::spec::Conduct;
 use crate::sim::trace::Line;
 use std::time::Duration;
 use swarm_core::proto::input::CloseReason;
@@ -36,6 +37,7 @@ impl World {
         let at = &mut self.hosts[host];
         let geometry = at.knows_metadata.then(|| self.content.geometry());
         oracle::check_claim(&at.have, &message)?;
+        oracle::check_discretion(&self.content, &message)?;
         let Some(peer) = at.peers.get_mut(key) else {
             return Err(format!("sends {message:?} to {key:?}, which is gone"));
         };
@@ -73,6 +75,8 @@ impl World {
         }
         if let Some(frame) = self.gives(host, span) {
             self.enqueue(host, key, frame);
+        } else if self.hosts[host].spec.conduct == Conduct::Dripper {
+            self.begin_to_drip(host, key);
         }
         Ok(())
     }
@@ -265,12 +269,14 @@ impl World {
         let Some(peer) = at.peers.get_mut(key) else { return };
         let remote = peer.remote;
         peer.ledger.gets(span);
+        let digest = self.digest(remote, good);
+        let at = &mut self.hosts[host];
         let disposition = at.core.receive(self.now, key, span);
         self.trace.note(self.now, host, Line::Block { from: key, span, good, disposition });
         let at = &mut self.hosts[host];
         match disposition {
             Disposition::Keep | Disposition::WriteThrough => at
-                .keep(&self.content, span, Token { from: remote, good })
+                .keep(&self.content, span, Token { from: remote, good, digest })
                 .unwrap_or_else(|broken| panic!("#{host} at {:?}: {broken}", self.now)),
             Disposition::Drop => at.totals.dropped += bytes,
         }

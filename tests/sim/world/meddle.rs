@@ -1,6 +1,7 @@
 //! What a scenario does to a world: hosts that leave, lines that break, networks that part.
 
 use super::{Happening, World};
+use crate::sim::host::Host;
 use crate::sim::oracle;
 use crate::sim::spec::Start;
 use crate::sim::trace::Line;
@@ -9,6 +10,11 @@ use swarm_core::proto::Input;
 use swarm_core::proto::announce::AnnounceInput;
 use swarm_core::proto::input::{CloseReason, Source};
 use swarm_core::types::Bitfield;
+
+/// In this time the last snub, the last dial and the last round of the choker are over.
+const SETTLING: Duration = Duration::from_secs(180);
+/// For so long nothing may happen then.
+const SLEEP: Duration = Duration::from_secs(60);
 
 impl World {
     /// Tells `host` the addresses of others.
@@ -92,6 +98,22 @@ impl World {
         }
         for host in 0..self.hosts.len() {
             self.release(host);
+        }
+    }
+
+    /// When everybody has everything: nobody does anything any more (`quiescent`). Who makes
+    /// believe to serve waits for ever for its own driver to say that a block is out.
+    pub(in crate::sim) fn rest(&mut self) {
+        let restless = |host: &Host| !host.is_complete() || host.spec.conduct.is_silent();
+        if self.hosts.iter().any(|host| host.alive && restless(host)) {
+            return;
+        }
+        self.run_for(SETTLING);
+        let before: Vec<u64> = self.hosts.iter().map(|host| host.wakes).collect();
+        self.run_for(SLEEP);
+        for (number, host) in self.hosts.iter().enumerate() {
+            oracle::check_quiet(host, before[number], SLEEP)
+                .unwrap_or_else(|broken| panic!("#{number} {broken}"));
         }
     }
 

@@ -70,6 +70,8 @@ struct Conn {
     ends: [(usize, PeerKey); 2],
     /// Whatever is sent vanishes.
     silent: bool,
+    /// A byte a second comes, and nothing else.
+    dripping: bool,
 }
 
 #[derive(Debug)]
@@ -127,6 +129,11 @@ enum Happening {
         conn: usize,
         side: usize,
         why: CloseReason,
+    },
+    /// One byte of a block.
+    Drip {
+        host: usize,
+        peer: PeerKey,
     },
     Hashed {
         host: usize,
@@ -218,6 +225,8 @@ impl World {
             phase: None,
             totals: Totals::default(),
             banned: Vec::new(),
+            spoilt_by: BTreeMap::new(),
+            wakes: 0,
             born_at: self.now,
             done_at: None,
             spec,
@@ -338,6 +347,7 @@ impl World {
             Happening::Arrive { conn, side, batch } => self.arrive(conn, side, batch),
             Happening::Ending { conn, side, why } => self.ending(conn, side, why),
             Happening::Closed { conn, side, why } => self.closed(conn, side, why),
+            Happening::Drip { host, peer } => self.drip(host, peer),
             Happening::Hashed { host, piece, digests } => self.hashed(host, piece, digests),
             Happening::Join { host } => self.join(host),
             Happening::AnnounceWake { host } => self.announce_wake(host),

@@ -11,17 +11,24 @@
 //! itself is stuck with a few (the idea of BEP 16, without pretending to lack anything).
 //!
 //! What is assigned and does not arrive (the mate left, declined, or sits on it for
-//! [`PATIENCE`]) is given to another.
+//! [`PATIENCE`]) is given to another, and so is what somebody asked for on its own account: once
+//! it is led it may not ask for the rest of that. What others have meanwhile is not given again:
+//! a piece that everybody has can be assigned to nobody, and a lead that waits for that never ends.
+//! Peers come and go with pieces that went through none of these books, so now and then the books
+//! are compared with who has what.
 //!
 //! Not here: whether this is worth it just now, and the messages (see `proto::torrent`).
 
 use crate::proto::PeerKey;
 use crate::types::{Bitfield, Moment, PieceIndex};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// An assigned piece that is not there after this time is given to another.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Between two comparisons of the books with who has what.
+const REVIEW_EVERY: Duration = Duration::from_secs(10);
 
 /// Where the first copy of each piece is. One per torrent that seeds.
 #[derive(Debug)]
@@ -33,6 +40,8 @@ pub(crate) struct FirstCopy {
     books: BTreeMap<PeerKey, Book>,
     /// Assigned pieces that are not there yet, over all peers.
     due: usize,
+    /// When the books were compared with who has what.
+    reviewed: Moment,
 }
 
 /// One peer's part.
@@ -41,7 +50,7 @@ struct Book {
     /// Assigned, and not there yet.
     due: Vec<(PieceIndex, Moment)>,
     /// Asked for on its own account, and not there yet.
-    own: Vec<PieceIndex>,
+    own: Vec<(PieceIndex, Moment)>,
     /// There, and at nobody else.
     alone: Vec<PieceIndex>,
     /// Has let an assignment grow old.
@@ -56,7 +65,7 @@ impl FirstCopy {
             fresh.remove(piece);
         }
         let cursor = u32::try_from(start % u64::from(piece_count.max(1))).unwrap_or(0);
-        Self { fresh, cursor, books: BTreeMap::new(), due: 0 }
+        Self { fresh, cursor, books: BTreeMap::new(), due: 0, reviewed: Moment::ZERO }
     }
 
     /// Whether every piece is out or on its way.
@@ -106,9 +115,9 @@ impl FirstCopy {
     }
 
     /// A peer asked for a piece on its own account: that is on its way now.
-    pub(crate) fn asked(&mut self, peer: PeerKey, piece: PieceIndex) {
+    pub(crate) fn asked(&mut self, now: Moment, peer: PeerKey, piece: PieceIndex) {
         if self.fresh.remove(piece) {
-            self.books.entry(peer).or_default().own.push(piece);
+            self.books.entry(peer).or_default().own.push((piece, now));
         }
     }
 
@@ -122,7 +131,7 @@ impl FirstCopy {
             }
             let before = (book.due.len(), book.own.len());
             book.due.retain(|(due, _)| *due != piece);
-            book.own.retain(|own| *own != piece);
+            book.own.retain(|(own, _)| *own != piece);
             self.due -= before.0 - book.due.len();
             if before != (book.due.len(), book.own.len()) {
                 book.idle = false;
@@ -131,14 +140,21 @@ impl FirstCopy {
         }
     }
 
-    /// A peer will not take a piece.
-    pub(crate) fn declined(&mut self, peer: PeerKey, piece: PieceIndex) {
+    /// A peer will not take a piece: another does, unless it `is_out`.
+    pub(crate) fn declined(
+        &mut self,
+        peer: PeerKey,
+        piece: PieceIndex,
+        is_out: impl Fn(PieceIndex) -> bool,
+    ) {
         let Some(book) = self.books.get_mut(&peer) else { return };
         let before = book.due.len();
         book.due.retain(|(due, _)| *due != piece);
         if book.due.len() < before {
             self.due -= 1;
-            self.fresh.insert(piece);
+            if !is_out(piece) {
+                self.fresh.insert(piece);
+            }
         }
     }
 
@@ -147,24 +163,45 @@ impl FirstCopy {
     pub(crate) fn gone(&mut self, peer: PeerKey, is_out: impl Fn(PieceIndex) -> bool) {
         let Some(book) = self.books.remove(&peer) else { return };
         self.due -= book.due.len();
-        let due = book.due.into_iter().map(|(piece, _)| piece);
-        let lost = due.chain(book.own).chain(book.alone);
+        let coming = book.due.into_iter().chain(book.own).map(|(piece, _)| piece);
+        let lost = coming.chain(book.alone);
         for piece in lost.filter(|piece| !is_out(*piece)) {
             self.fresh.insert(piece);
         }
     }
 
-    /// Takes back what has been on its way for too long.
-    pub(crate) fn expire(&mut self, now: Moment) {
+    /// Takes back what has been on its way for too long, unless it `is_out` by now.
+    pub(crate) fn expire(&mut self, now: Moment, is_out: impl Fn(PieceIndex) -> bool) {
+        let old = |(_, since): &mut (PieceIndex, Moment)| now - *since >= PATIENCE;
         for book in self.books.values_mut() {
-            let before = book.due.len();
-            let old = |due: &(PieceIndex, Moment)| now - due.1 >= PATIENCE;
-            for (piece, _) in book.due.iter().filter(|due| old(due)) {
-                self.fresh.insert(*piece);
-                book.idle = true;
+            let due: Vec<_> = book.due.extract_if(.., old).collect();
+            let own: Vec<_> = book.own.extract_if(.., old).collect();
+            self.due -= due.len();
+            book.idle |= !due.is_empty();
+            for (piece, _) in due.into_iter().chain(own).filter(|(piece, _)| !is_out(*piece)) {
+                self.fresh.insert(piece);
             }
-            book.due.retain(|due| !old(due));
-            self.due -= before - book.due.len();
+        }
+        if now - self.reviewed >= REVIEW_EVERY {
+            self.reviewed = now;
+            self.review(is_out);
+        }
+    }
+
+    /// Fresh is exactly what nobody has and what is on its way to nobody.
+    fn review(&mut self, is_out: impl Fn(PieceIndex) -> bool) {
+        let coming: BTreeSet<PieceIndex> = self
+            .books
+            .values()
+            .flat_map(|book| book.due.iter().chain(&book.own))
+            .map(|(piece, _)| *piece)
+            .collect();
+        for piece in (0..self.fresh.len()).map(PieceIndex::new) {
+            if is_out(piece) {
+                self.fresh.remove(piece);
+            } else if !coming.contains(&piece) {
+                self.fresh.insert(piece);
+            }
         }
     }
 
@@ -232,8 +269,8 @@ mod tests {
     #[test]
     fn what_was_asked_for_or_seen_elsewhere_needs_no_assignment() {
         let mut first = start(3);
-        first.asked(A, piece(0));
-        first.asked(B, piece(0));
+        first.asked(at(0), A, piece(0));
+        first.asked(at(0), B, piece(0));
         assert_eq!((first.burden(A), first.burden(B)), ((false, 1), (false, 0)));
         assert_eq!(first.due(), 0, "nobody waits for an assignment");
         first.gained(B, piece(1));
@@ -261,16 +298,51 @@ mod tests {
         let mut first = start(2);
         first.assign(at(0), A, |_| false);
         first.assign(at(1), A, |_| false);
-        first.declined(A, piece(0));
-        first.declined(A, piece(0));
+        first.declined(A, piece(0), |_| false);
+        first.declined(A, piece(0), |_| false);
         assert_eq!((first.due(), first.is_over()), (1, false));
-        first.expire(at(30));
+        first.expire(at(30), |_| false);
         assert_eq!(first.due(), 1, "not yet");
-        first.expire(at(31));
+        first.expire(at(31), |_| false);
         assert_eq!((first.due(), first.burden(A)), (0, (true, 0)));
         assert_eq!(first.assign(at(31), B, |_| false), Some(piece(0)));
         first.gained(A, piece(1));
         assert!(first.is_over(), "late is better than never");
+    }
+
+    #[test]
+    fn what_grew_old_or_was_declined_and_is_out_by_now_is_not_assigned_again() {
+        let mut first = start(2);
+        first.assign(at(0), A, |_| false);
+        first.assign(at(0), A, |_| false);
+        first.declined(A, piece(0), |_| true);
+        first.expire(at(30), |_| true);
+        assert!(first.is_over(), "else a crowd that has it all is led for ever");
+        assert_eq!(first.due(), 0);
+    }
+
+    #[test]
+    fn who_comes_or_goes_with_pieces_is_noticed() {
+        let mut first = start(2);
+        first.expire(at(10), |_| true);
+        assert!(first.is_over(), "somebody came who has them");
+        first.expire(at(15), |_| false);
+        assert!(first.is_over(), "not yet");
+        first.expire(at(20), |_| false);
+        assert_eq!(first.assign(at(20), A, |_| false), Some(piece(0)), "it went");
+        first.expire(at(30), |_| false);
+        assert_eq!(first.assign(at(30), B, |_| false), Some(piece(1)), "the other is coming");
+        assert!(first.is_over());
+    }
+
+    #[test]
+    fn what_a_peer_asked_for_and_never_got_is_assigned() {
+        let mut first = start(1);
+        first.asked(at(0), A, piece(0));
+        assert!(first.is_over());
+        first.expire(at(30), |_| false);
+        assert_eq!(first.burden(A), (false, 0), "it never promised anything");
+        assert_eq!(first.assign(at(30), A, |_| false), Some(piece(0)));
     }
 
     #[test]

@@ -36,6 +36,9 @@ const PATH_MAX: Duration = Duration::from_millis(600);
 const SHRINK_AFTER: Duration = Duration::from_millis(750);
 /// A peer that owes blocks and delivers nothing for this long is snubbing us.
 pub(crate) const SNUB_AFTER: Duration = Duration::from_secs(20);
+/// Bounds on how long a block may take when others wait for nothing but it.
+const HURRY_MIN: Duration = Duration::from_secs(1);
+const HURRY_MAX: Duration = Duration::from_secs(5);
 
 /// What one peer owes us.
 #[derive(Debug)]
@@ -54,6 +57,8 @@ pub(crate) struct Pipeline {
     /// When a whole block came last, or the first was asked for.
     whole: Moment,
     trickles: bool,
+    /// Time from a request to its block: mean and mean deviation.
+    usual: Option<(Duration, Duration)>,
 }
 
 /// A request in flight.
@@ -86,6 +91,7 @@ impl Pipeline {
             progress: now,
             whole: now,
             trickles: false,
+            usual: None,
         }
     }
 
@@ -115,6 +121,7 @@ impl Pipeline {
             self.depth = DEPTH_MIN.min(self.reqq);
         }
         let took = (now - owed.sent).max(Duration::from_micros(1));
+        self.learn(took);
         let round_trip = self.round_trip.map_or(took, |shortest| shortest.min(took));
         self.round_trip = Some(round_trip);
         let asked_for = self.depth_for(self.delivered - owed.delivered, took, round_trip);
@@ -136,6 +143,13 @@ impl Pipeline {
     /// Part of a block came: the peer is delivering.
     pub(crate) fn progressed(&mut self, now: Moment) {
         self.progress = now;
+    }
+
+    /// Whether no block came for longer than its blocks usually take, so that somebody with
+    /// nothing else to do had better be asked for them.
+    pub(crate) fn is_late(&self, now: Moment) -> bool {
+        let usual = self.usual.map_or(HURRY_MAX, |(mean, deviation)| mean + 4 * deviation);
+        !self.owed.is_empty() && now - self.whole >= usual.clamp(HURRY_MIN, HURRY_MAX)
     }
 
     /// When the peer is to be taken for snubbing, if it owes anything.
@@ -203,6 +217,13 @@ impl Pipeline {
         let held = u128::from(blocks).saturating_mul(hold(round_trip).as_micros());
         let depth = usize::try_from(held.div_ceil(took.as_micros().max(1))).unwrap_or(DEPTH_MAX);
         depth.clamp(DEPTH_MIN, DEPTH_MAX).min(self.reqq)
+    }
+
+    /// As TCP estimates its round trip (RFC 6298).
+    fn learn(&mut self, took: Duration) {
+        let (mean, deviation) = self.usual.unwrap_or((took, took / 2));
+        let off = mean.abs_diff(took);
+        self.usual = Some(((mean * 7 + took) / 8, (deviation * 3 + off) / 4));
     }
 
     fn remove(&mut self, block: BlockRef) -> Option<Owed> {

@@ -20,7 +20,7 @@
 
 mod endgame;
 mod have;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "__fuzz"))]
 pub mod model;
 mod open;
 mod piece;

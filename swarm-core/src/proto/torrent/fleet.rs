@@ -87,8 +87,8 @@ impl Torrent {
         self.lanes.widen(now, self.totals.uploaded);
         self.unstick(now);
         self.fill_lanes(now);
-        if let Some(first) = &mut self.first {
-            first.expire(now);
+        if let (Some(first), Some(content)) = (&mut self.first, &self.content) {
+            first.expire(now, |piece| content.picker.availability(piece) > 0);
             self.lead(now);
         }
         self.review_credit(now);
@@ -124,7 +124,7 @@ impl Torrent {
     /// A peer asked for a piece.
     pub(super) fn on_demand(&mut self, key: PeerKey, piece: PieceIndex) {
         if let Some(first) = &mut self.first {
-            first.asked(key, piece);
+            first.asked(self.now, key, piece);
         }
     }
 
@@ -238,8 +238,8 @@ impl Torrent {
             }
             Some(MateMessage::Assign(pieces)) => self.on_assign(now, key, &pieces),
             Some(MateMessage::Decline(piece)) => {
-                if let Some(first) = &mut self.first {
-                    first.declined(key, piece);
+                if let (Some(first), Some(content)) = (&mut self.first, &self.content) {
+                    first.declined(key, piece, |piece| content.picker.availability(piece) > 0);
                 }
             }
             None => {}

@@ -58,10 +58,32 @@ impl Torrent {
             }
             Some(Due::KeepAlive) => self.send(now, key, Message::KeepAlive),
             Some(Due::Snub) => self.snub(now, key),
+            None if self.holds_up_the_end(now, key) => self.snub(now, key),
             None => {}
         }
         self.review_trickle(now, key);
         self.review_interest(now, key);
+    }
+
+    /// Whether everything that is missing is asked for, this peer is late with its part, and
+    /// another could give it: the last blocks wait for nobody's full patience.
+    fn holds_up_the_end(&self, now: Moment, key: PeerKey) -> bool {
+        let (Some(content), Some(peer)) = (&self.content, self.peers.get(&key)) else {
+            return false;
+        };
+        // What one that is snubbing us already owes is copied by anybody who is idle.
+        let pipeline = &peer.download.pipeline;
+        if !content.picker.in_endgame() || pipeline.is_snubbed() || !pipeline.is_late(now) {
+            return false;
+        }
+        let could = |other: &&Peer| {
+            other.key != key
+                && !other.download.choked
+                && !other.download.pipeline.is_snubbed()
+                && !other.download.pipeline.is_late(now)
+        };
+        let mut others = self.peers.values().filter(could).filter_map(Peer::known);
+        others.any(|have| pipeline.owed_blocks().any(|block| have.contains(block.piece)))
     }
 
     fn pace(&self, now: Moment) -> Moment {

@@ -68,6 +68,8 @@ pub use handles::OpenFiles;
 pub use journal::{Kept, Sight};
 pub use open::OpenError;
 pub(crate) use record::Stamp;
+#[cfg(feature = "__fuzz")]
+pub use record::replay as replay_record;
 pub use space::available_bytes;
 pub(crate) use sums::Sums;
 pub(crate) use table::Blueprint;

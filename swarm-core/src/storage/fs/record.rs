@@ -210,6 +210,35 @@ impl<'a> Cursor<'a> {
     }
 }
 
+/// Reads bytes as a record of a torrent of 16 pieces: as they are, or behind its own beginning
+/// and before the right checksum, which no search would find.
+///
+/// # Panics
+/// When what is read is more than the bytes hold, or is not read again from what is written.
+#[cfg(feature = "__fuzz")]
+pub fn replay(kind: u8, bytes: &[u8]) {
+    // Its lengths are within bounds.
+    let geometry = Geometry::new(64, 1000).expect("a valid geometry");
+    let subject = Subject { torrent: InfoHash::new([7; 20]), geometry };
+    let mut record = Vec::new();
+    if kind % 3 == 2 {
+        record.extend_from_slice(MAGIC);
+        record.extend_from_slice(&VERSION.to_le_bytes());
+        record.extend_from_slice(subject.torrent.as_bytes());
+        record.extend_from_slice(&geometry.piece_length().to_le_bytes());
+        record.extend_from_slice(&geometry.total_length().to_le_bytes());
+    }
+    record.extend_from_slice(bytes);
+    if !kind.is_multiple_of(3) {
+        let sum = Sha256::digest(&record);
+        record.extend_from_slice(&sum);
+    }
+    let Ok(read) = Record::decode(&record, &subject) else { return };
+    assert_eq!(read.have.len(), geometry.piece_count());
+    assert!(read.files.len() * 44 <= bytes.len());
+    assert_eq!(Record::decode(&read.encode(), &subject), Ok(read));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

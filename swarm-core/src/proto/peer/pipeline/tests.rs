@@ -225,3 +225,20 @@ proptest! {
         prop_assert!(scene.queue() <= most, "a queue of {:?}, not {most:?}", scene.queue());
     }
 }
+
+#[test]
+fn a_peer_is_late_by_what_it_usually_takes() {
+    let mut pipeline = Pipeline::new(at(0));
+    assert!(!pipeline.is_late(at(100_000)), "it owes nothing");
+    pipeline.requested(at(100_000), block(0));
+    assert!(!pipeline.is_late(at(104_999)));
+    assert!(pipeline.is_late(at(105_000)), "of whom nothing is known the most is expected");
+    assert!(pipeline.answered(at(105_100), block(0)));
+    for n in 1..90 {
+        pipeline.requested(at(105_100 + n * 10), block(0));
+        assert!(pipeline.answered(at(105_110 + n * 10), block(0)));
+    }
+    pipeline.requested(at(110_000), block(0));
+    assert!(!pipeline.is_late(at(110_999)), "a stall of a second is none");
+    assert!(pipeline.is_late(at(111_000)), "it used to take 10 ms");
+}
