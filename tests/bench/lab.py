@@ -36,6 +36,8 @@ def arguments(text):
     parser.add_argument("--floor", default=os.path.join(ROOT, "target/release/examples/floor"), help="the floor")
     memory = "/dev/shm" if os.path.isdir("/dev/shm") else None
     parser.add_argument("--work", default=memory, help="folder for the content; in memory, or the disk is measured")
+    warm = "use the memory once before anything is measured: where a virtual machine's memory is fresh, its first use"
+    parser.add_argument("--warm", action="store_true", help=f"{warm} would be measured")
     return parser
 
 
@@ -140,6 +142,15 @@ def room_for(place, mib):
         free = min(free, int(lines["MemAvailable"].split()[0]) // 1024 - 1024)
     if free < mib:
         sys.exit(f"{mib} MiB do not fit in {place}, which has {free}")
+
+
+def warm_up(place, mib):
+    """Writes so much into `place` and removes it again."""
+    path = os.path.join(place, "warm")
+    with open(path, "wb") as file:
+        for _ in range(mib):
+            file.write(bytes(MIB))
+    os.remove(path)
 
 
 class Process:

@@ -58,7 +58,10 @@ class Scene:
         self.options = options
         self.shape = shape or Shape()
         self.place = lab.workplace(options.work)
-        lab.room_for(self.place, options.mib * (1 + self.shape.fetchers) + 256)
+        room = options.mib * (1 + self.shape.fetchers) + 256
+        lab.room_for(self.place, room)
+        if options.warm:
+            lab.warm_up(self.place, room)
         if self.shape.seeds > 1:
             self.content = os.path.join(self.place, "source", "payload")
             lab.parts(self.content, self.shape.seeds, options.mib)

@@ -7,7 +7,7 @@
 //! delay what could be announced. Therefore a piece waits
 //!
 //! - while every worker has something of this torrent, for then it would wait in line anyway;
-//! - else at most [`HOLD_MAX`], if the pieces before it came so fast that a batch is full by
+//! - else at most [`HOLD_MAX`], if the pieces before it came so fast that a batch is worth it by
 //!   then, another piece is under way that may join it, and there is memory to ask for more.
 //!
 //! Those that wait take a part of the memory for pieces at most ([`HELD_SHARE`]). A v2 piece is
@@ -37,7 +37,7 @@ const HELD_SHARE: u64 = 3;
 #[derive(Debug)]
 pub(super) struct Batch {
     held: Vec<StorePiece>,
-    /// When the last pieces came, at most [`PIECES_MAX`] of them, oldest first.
+    /// When the last pieces came, as many as make a batch worth it, oldest first.
     came: VecDeque<Moment>,
     /// From so many pieces on company is worth it.
     worth: usize,
@@ -80,7 +80,7 @@ impl Batch {
         let room = usize::try_from(self.budget / HELD_SHARE / size).unwrap_or(usize::MAX);
         let most = usize::try_from(BYTES_MIN / size).unwrap_or(0).clamp(PIECES_MAX, SHORT_MAX);
         let full = room.min(most);
-        let paced = full.min(PIECES_MAX);
+        let paced = full.min(self.worth.saturating_add(1));
         let is_message = matches!(piece.hash, PieceHash::V1(_));
         if self.held.is_empty() {
             self.due = now + HOLD_MAX;
@@ -192,7 +192,10 @@ mod tests {
         assert_eq!(first.first(), Some(&1), "the pace is not known yet");
         assert_eq!(first.last(), Some(&SHORT_MAX));
         batch.take_all();
-        assert_eq!(sizes(&mut batch, 1000, 2, 40), [1; 40], "a batch would take 32 ms");
+        let some = sizes(&mut batch, 1000, 3, 40);
+        assert_eq!(some.last(), Some(&10), "as many as come in the time, and the one that ends it");
+        batch.take_all();
+        assert_eq!(sizes(&mut batch, 2000, 4, 40), [1; 40], "nine would take 32 ms");
     }
 
     #[test]
