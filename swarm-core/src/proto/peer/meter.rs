@@ -30,11 +30,13 @@ impl Meter {
     }
 
     pub(crate) fn add(&mut self, now: Moment, bytes: u64) {
+        if now - self.folded >= FOLD {
+            self.weight = self.faded(now);
+            self.fresh = 0;
+            self.folded = now;
+        }
         self.fresh += bytes;
         self.total += bytes;
-        if now - self.folded >= FOLD {
-            self.fold(now);
-        }
     }
 
     /// Bytes since the meter was made.
@@ -46,18 +48,13 @@ impl Meter {
     pub(crate) fn rate(&self, now: Moment) -> u64 {
         let age = (now - self.born).max(AGE_MIN).as_secs_f64();
         let fade = FADE.as_secs_f64();
-        let seen = self.faded(now) + as_float(self.fresh);
-        as_count(seen / (fade * (1.0 - (-age / fade).exp())))
+        as_count(self.faded(now) / (fade * (1.0 - (-age / fade).exp())))
     }
 
-    fn fold(&mut self, now: Moment) {
-        self.weight = self.faded(now) + as_float(self.fresh);
-        self.fresh = 0;
-        self.folded = now;
-    }
-
+    /// What is left of all bytes; the fresh ones count as old as the last fold, [`FOLD`] at most.
     fn faded(&self, now: Moment) -> f64 {
-        self.weight * (-(now - self.folded).as_secs_f64() / FADE.as_secs_f64()).exp()
+        let age = (now - self.folded).as_secs_f64();
+        (self.weight + as_float(self.fresh)) * (-age / FADE.as_secs_f64()).exp()
     }
 }
 
@@ -99,6 +96,9 @@ mod tests {
     fn silence_fades() {
         let mut meter = Meter::new(at(0));
         meter.add(at(100), 1_000_000);
+        meter.add(at(101), 1_000_000);
         assert!(meter.rate(at(30_000)) < 10);
+        meter.add(at(60_000), 1);
+        assert!(meter.rate(at(60_000)) < 10, "what came in one burst is not remembered for ever");
     }
 }

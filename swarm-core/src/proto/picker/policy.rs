@@ -12,7 +12,7 @@
 //! | 5 | | any open piece | |
 //!
 //! Then, for all but the snubbed, the endgame. A peer that is asked [in turn](Manner::InTurn) works on
-//! open pieces before it opens one, and makes no copies. A new piece is one the peer suggests, or at
+//! open pieces before it opens one, and copies only what slow peers owe. A new piece is one the peer suggests, or at
 //! random while fewer than [`RANDOM_FIRST`] pieces are begun, or the rarest; equals are
 //! drawn by lot, many short ones in short runs.
 //!
@@ -76,6 +76,11 @@ impl Picker {
         }
         if turn.request.manner == Manner::InTurn {
             self.round_up(turn);
+            // Nothing is left but what others owe: who is slow with it may never give it.
+            if turn.room == room && turn.request.speed != Speed::Snubbed && self.in_endgame() {
+                turn.room = turn.room.min(ENDGAME_DEPTH.saturating_sub(owed));
+                self.pick_copies(turn, Speed::Slow);
+            }
             return;
         }
         let owed = owed + (room - turn.room);
