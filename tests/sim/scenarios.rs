@@ -355,6 +355,26 @@ fn only_what_is_wanted_is_fetched() {
     }
 }
 
+/// Far more than it looks for at first: what it lacks may be with those it has not met.
+#[test]
+fn a_torrent_that_fifty_have_a_piece_each_of_is_fetched_from_all_fifty() {
+    for seed in seeds(4) {
+        let mut world = world(seed, 50);
+        let parts: Vec<usize> = (0..50)
+            .map(|part| {
+                let mine = world.pieces(|piece| piece == part);
+                let mut spec = Spec::new(Start::Partial(mine.clone()));
+                spec.wanted = Some(mine);
+                world.add(spec)
+            })
+            .collect();
+        let to = world.add(Spec::leech());
+        world.introduce(to, &parts);
+        world.finish(&[to], minutes(1));
+        wind_up(&mut world);
+    }
+}
+
 #[test]
 fn two_who_want_different_halves_and_a_third_who_wants_all_of_both() {
     for seed in seeds(4) {

@@ -19,6 +19,10 @@
 //!   has been here longest, for old neighbours know each other best. Rarely enough that those
 //!   sent away do not chase each other: see [`DISPLACE_GAP`].
 //!
+//! - Whose neighbours have nothing more for it ([`Appetite`]) looks for ten more, and again, up to all
+//!   the connections that it may have: what it lacks may be with those that it has not met. In a
+//!   crowd that starts at once nobody has anything for a moment, so it takes its time.
+//!
 //! Nothing here needs to be true of a mate: who claims to be one is dialled less often.
 //!
 //! Not here: whom to dial and when (`candidates`).
@@ -29,6 +33,8 @@ use std::time::Duration;
 
 /// Neighbours of our own kind after which nobody is dialled any more.
 pub const MATES_SOUGHT: usize = 10;
+/// Who is owed nothing for so long, and lacks something still, looks for as many again.
+pub const STARVED_AFTER: Duration = Duration::from_secs(2);
 /// Strangers that are worth as much.
 pub const STRANGERS_SOUGHT: usize = 50;
 /// Mates that are taken in without asking them to look elsewhere first.
@@ -65,17 +71,52 @@ pub fn are_mates(one: &PeerId, other: &PeerId) -> bool {
     kind(one) == kind(other) && matches!(kind(one), Some([b'-', ..]))
 }
 
-impl Neighbours {
-    /// How many more connections to look for, dials under way included in what there is;
-    /// `most` is how many the torrent may have.
+/// How many neighbours beyond the usual a fetch looks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Appetite {
+    /// Since when nobody has owed us anything.
+    starved: Option<Moment>,
+    more: usize,
+}
+
+impl Appetite {
+    /// Looks whether the neighbours are of use: `is_fed` when one owes us blocks, or we lack nothing.
+    pub fn look(&mut self, now: Moment, is_fed: bool) {
+        if is_fed {
+            self.starved = None;
+            return;
+        }
+        if now - *self.starved.get_or_insert(now) >= STARVED_AFTER {
+            self.starved = Some(now);
+            self.more = self.more.saturating_add(MATES_SOUGHT);
+        }
+    }
+
+    /// Connections to look for beyond the usual.
     #[must_use]
-    pub fn room(&self, most: usize) -> usize {
+    pub const fn more(&self) -> usize {
+        self.more
+    }
+
+    /// When to look again, while we starve.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Moment> {
+        self.starved.map(|since| since + STARVED_AFTER)
+    }
+}
+
+impl Neighbours {
+    /// How many connections to look for, `more` than usual, dials under way included in what
+    /// there is; `most` is how many the torrent may have.
+    #[must_use]
+    pub fn room(&self, most: usize, more: usize) -> usize {
         let taken = self.mates + self.strangers;
         let worth = self.mates * MATE_WORTH + self.strangers;
         // Who is at the other end of a dial shows when it connects. Until more strangers than
         // mates have been met, everybody may be a mate.
         let each = if self.strangers > self.mates { 1 } else { MATE_WORTH };
-        let sought = STRANGERS_SOUGHT.saturating_sub(worth).div_ceil(each);
+        let extra = more.saturating_mul(MATE_WORTH);
+        let sought = STRANGERS_SOUGHT.saturating_add(extra).saturating_sub(worth).div_ceil(each);
         sought.min(most.saturating_sub(taken)).saturating_sub(self.dialling)
     }
 }
@@ -117,7 +158,7 @@ mod tests {
     use super::*;
 
     fn room(mates: usize, strangers: usize, dialling: usize) -> usize {
-        Neighbours { mates, strangers, dialling }.room(100)
+        Neighbours { mates, strangers, dialling }.room(100, 0)
     }
 
     fn id(n: u8) -> PeerId {
@@ -146,7 +187,22 @@ mod tests {
     #[test]
     fn there_is_never_room_for_more_than_the_torrent_may_have() {
         let few = Neighbours { mates: 0, strangers: 3, dialling: 1 };
-        assert_eq!((few.room(5), few.room(4), few.room(2)), (1, 0, 0));
+        assert_eq!((few.room(5, 0), few.room(4, 0), few.room(2, 0)), (1, 0, 0));
+        assert_eq!(few.room(50, usize::MAX / 8), 46);
+    }
+
+    #[test]
+    fn who_starves_looks_for_ten_more_now_and_then_and_keeps_them() {
+        let (mut appetite, mut now) = (Appetite::default(), Moment::ZERO);
+        let ten = Neighbours { mates: 10, strangers: 0, dialling: 0 };
+        for (is_fed, more) in [(false, 0), (false, 10), (false, 20), (true, 20), (false, 20)] {
+            now += STARVED_AFTER;
+            appetite.look(now, is_fed);
+            assert_eq!((appetite.more(), ten.room(100, appetite.more())), (more, more));
+        }
+        assert_eq!(appetite.deadline(), Some(now + STARVED_AFTER));
+        appetite.look(now + STARVED_AFTER / 2, false);
+        assert_eq!(appetite.more(), 20, "not yet");
     }
 
     #[test]

@@ -96,11 +96,11 @@ impl FirstCopy {
     }
 
     /// How far behind a peer is in passing on: smaller is next. Who never did comes last as long
-    /// as it has something to pass on.
+    /// as it has more than a piece to pass on.
     pub(crate) fn burden(&self, peer: PeerKey) -> (bool, usize) {
         self.books.get(&peer).map_or((false, 0), |book| {
             let count = book.due.len() + book.own.len() + book.alone.len() + book.kept as usize;
-            (book.idle || book.proofs == 0 && count > 0, count)
+            (book.idle || book.proofs == 0 && count > 1, count)
         })
     }
 
@@ -301,7 +301,7 @@ mod tests {
     fn what_was_asked_for_or_seen_elsewhere_needs_no_assignment() {
         let mut first = start(3);
         first.asked(at(0), A, piece(0));
-        assert_eq!((first.burden(A), first.burden(B)), ((true, 1), (false, 0)));
+        assert_eq!((first.burden(A), first.burden(B)), ((false, 1), (false, 0)));
         assert_eq!(first.due(), 0, "nobody waits for an assignment");
         first.gained(B, piece(1), true);
         assert_eq!(first.assign(at(0), B, |_| false), Some(piece(2)));

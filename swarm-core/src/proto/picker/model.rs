@@ -247,7 +247,9 @@ impl World {
             let copy = self.owers(block).next().is_some();
             first_of_through |= !copy && self.through.contains_key(&block.piece);
             assert!(!copy || speed != Speed::Snubbed && allowed.is_none(), "a needless copy");
-            assert!(!copy || manner == Manner::Always, "a copy in turn");
+            let is_slow = |ower| self.peers.get(&ower).is_none_or(|peer| peer.speed <= Speed::Slow);
+            let are_slow = self.owers(block).all(is_slow);
+            assert!(!copy || are_slow || manner == Manner::Always, "a copy in turn of a fast peer");
             assert!(!copy || self.is_all_requested() || self.is_held_up(block), "an early copy");
             assert!(self.owed.insert((block, key)), "a block the peer owes already");
         }

@@ -8,7 +8,7 @@ use super::super::candidates::Parting;
 use super::super::input::{CloseReason, Direction};
 use super::super::neighbours::{MATES_KEPT, Neighbours, USELESS_AFTER, are_mates};
 use super::super::peer::{Identity, Peer};
-use super::Torrent;
+use super::{Phase, Torrent};
 use crate::types::{Limit, Moment, PeerId};
 use std::net::SocketAddr;
 
@@ -16,7 +16,8 @@ impl Torrent {
     /// How many more connections to look for, dials under way included in what there is.
     pub(super) fn free_slots(&self) -> usize {
         let dialling = self.candidates.dialling();
-        Neighbours { dialling, ..self.neighbours }.room(self.params.config.peers_max)
+        let counted = Neighbours { dialling, ..self.neighbours };
+        counted.room(self.params.config.peers_max, self.appetite.more())
     }
 
     /// Counts the neighbours: when one comes or goes, and now and then, for one may become
@@ -26,6 +27,14 @@ impl Torrent {
             |peer: &&Peer| self.is_mate(&peer.id) && now.since(peer.times.useful) < USELESS_AFTER;
         let mates = self.peers.values().filter(is_of_use).count();
         self.neighbours = Neighbours { mates, strangers: self.peers.len() - mates, dialling: 0 };
+    }
+
+    /// Whether those we know are of use; if not, more are sought.
+    pub(super) fn review_appetite(&mut self, now: Moment) {
+        let lacks = self.content.as_ref().is_some_and(|content| !content.picker.is_complete());
+        let is_hungry = self.phase == Phase::Downloading && lacks && !self.peers.is_empty();
+        let is_fed = !is_hungry || self.is_owed();
+        self.appetite.look(now, is_fed);
     }
 
     /// Why there is no place for a newcomer; makes one where that is right.

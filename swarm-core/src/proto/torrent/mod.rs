@@ -32,7 +32,7 @@ use super::choker::first_copy::FirstCopy;
 use super::choker::lanes::Lanes;
 use super::event::{Event, Phase};
 use super::input::{CloseReason, Input};
-use super::neighbours::{Doorman, Neighbours};
+use super::neighbours::{Appetite, Doorman, Neighbours};
 use super::output::Output;
 use super::peer::Peer;
 use super::peer::meter::Meter;
@@ -111,6 +111,7 @@ pub struct Torrent {
     peers: BTreeMap<PeerKey, Peer>,
     candidates: Candidates,
     neighbours: Neighbours,
+    appetite: Appetite,
     doorman: Doorman,
     choker: Choker,
     lanes: Lanes,
@@ -172,6 +173,7 @@ impl Torrent {
             peers: BTreeMap::new(),
             candidates: Candidates::new(seed ^ 1, params.config.addresses),
             neighbours: Neighbours::default(),
+            appetite: Appetite::default(),
             doorman: Doorman::default(),
             choker: Choker::new(seed ^ 2, params.config.upload_slots),
             lanes: Lanes::new(),

@@ -40,6 +40,7 @@ impl Torrent {
             self.seek_metadata(now);
         }
         self.count_neighbours(now);
+        self.review_appetite(now);
         self.exchange_peers(now);
         self.dial(now);
         self.next_tick = self.pace(now);
@@ -103,7 +104,8 @@ impl Torrent {
         let timeouts = self.peers.values().map(Peer::deadline).min().unwrap_or(Moment::NEVER);
         let waiting = self.peers.values().any(|peer| peer.upload.interested);
         let choker = if waiting { self.choker.deadline() } else { Moment::NEVER };
-        timeouts.min(choker).min(now + QUIET).max(now + BUSY)
+        let hunger = self.appetite.deadline().unwrap_or(Moment::NEVER);
+        timeouts.min(choker).min(hunger).min(now + QUIET).max(now + BUSY)
     }
 }
 
