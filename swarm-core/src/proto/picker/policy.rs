@@ -77,19 +77,23 @@ impl Picker {
         if turn.request.manner == Manner::InTurn {
             self.round_up(turn);
             // Nothing is left but what others owe: who is slow with it may never give it.
-            if turn.room == room && turn.request.speed != Speed::Snubbed && self.in_endgame() {
-                turn.room = turn.room.min(ENDGAME_DEPTH.saturating_sub(owed));
-                self.pick_copies(turn, Speed::Slow);
+            if turn.room == room {
+                self.pick_owed(turn, owed, Speed::Slow);
             }
             return;
         }
-        let owed = owed + (room - turn.room);
+        self.pick_owed(turn, owed + (room - turn.room), turn.request.speed);
+    }
+
+    /// Copies of what others owe, of whom nobody is faster than `reach`: at the end, or where they
+    /// hold up everybody else.
+    fn pick_owed(&mut self, turn: &mut Turn<'_, '_>, owed: usize, reach: Speed) {
         turn.room = turn.room.min(ENDGAME_DEPTH.saturating_sub(owed));
         if turn.room == 0 || turn.request.speed == Speed::Snubbed {
             return;
         }
         if self.in_endgame() {
-            self.pick_copies(turn, turn.request.speed);
+            self.pick_copies(turn, reach);
         } else if owed == 0 && !self.has_room() {
             self.pick_copies(turn, Speed::Snubbed);
         }
