@@ -17,6 +17,10 @@ use super::copies::{Copies, Seen};
 /// How long the last seed waits for peers that fetch and take nothing.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Nothing was sent for this long before enough copies are the end: whoever came while the last
+/// one was taken has begun to fetch by then.
+const SETTLE: Duration = Duration::from_secs(1);
+
 /// What the command line says about the end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Linger {
@@ -91,7 +95,9 @@ impl Stay {
             && !self.seed_is_connected
             && !told.knows_a_seed
             && now.since(self.idle_since) < PATIENCE;
-        wanted.is_some_and(|wanted| self.copies.total(told.completed) >= wanted) && !is_needed
+        let is_settled = now.since(self.idle_since) >= SETTLE;
+        let has_enough = wanted.is_some_and(|wanted| self.copies.total(told.completed) >= wanted);
+        has_enough && is_settled && !is_needed
     }
 }
 
@@ -145,9 +151,10 @@ mod tests {
         let mut stay = Stay::new(at(0));
         stay.take_in(at(1), &[peer(3, 40, false)], 240, 100);
         assert!(!stay.has_copies(at(1), &TWO, told(2, false)));
-        assert!(stay.has_copies(at(1), &TWO, told(2, true)), "the tracker knows of one");
+        assert!(!stay.has_copies(at(1), &TWO, told(2, true)), "somebody may just have come");
+        assert!(stay.has_copies(at(2), &TWO, told(2, true)), "the tracker knows of one");
         stay.take_in(at(1), &[peer(3, 40, false), peer(4, 0, true)], 240, 100);
-        assert!(stay.has_copies(at(1), &TWO, told(2, false)), "one is connected");
+        assert!(stay.has_copies(at(2), &TWO, told(2, false)), "one is connected");
     }
 
     #[test]
