@@ -219,7 +219,9 @@ proptest! {
         scene.run_for(ms(10_000));
         let share = scene.share(ms(5_000));
         let whole = rate * round_trip / 1000 / u64::from(BLOCK_SIZE) < 1500;
-        prop_assert!(!whole || share >= 0.949, "used {share}");
+        // Blocks are counted whole: a thousandth of one is rounding, and no block less.
+        let rounding = f64::from(BLOCK_SIZE) / 1000.0 / (rate as f64 * 5.0);
+        prop_assert!(!whole || share + rounding >= 0.95, "used {share}");
         let block = ms(u64::from(BLOCK_SIZE) * 1000 / rate + 1);
         let most = hold(ms(round_trip) + block) * 5 / 4 + block * 4;
         prop_assert!(scene.queue() <= most, "a queue of {:?}, not {most:?}", scene.queue());
