@@ -14,6 +14,8 @@ use swarm_tracker::model::Model;
 const STEPS_MAX: usize = 2048;
 /// A peer that has not come back for so long may be gone: two intervals and a fifth.
 const AGE_MAX: Duration = Duration::from_secs(1980);
+/// Without a sweep for so long, an announce sweeps.
+const SWEEP_PAUSE_MAX: Duration = Duration::from_secs(120);
 
 /// Who was told of where: whether it is a seed, and when it was here last.
 type Told = BTreeMap<(u8, SocketAddr), (bool, Moment)>;
@@ -22,6 +24,7 @@ struct Scene {
     model: Model,
     told: Told,
     now: Moment,
+    swept: Moment,
     /// Nothing is ever refused or evicted.
     roomy: bool,
     limits: Limits,
@@ -40,7 +43,7 @@ pub fn run(bytes: &[u8]) {
     }
     let model = Model::with(limits, script.long());
     let now = Moment::ZERO + Duration::from_secs(9000);
-    let mut scene = Scene { model, told: Told::new(), now, roomy, limits };
+    let mut scene = Scene { model, told: Told::new(), now, swept: Moment::ZERO, roomy, limits };
     for _ in 0..STEPS_MAX {
         if script.is_empty() {
             break;
@@ -56,11 +59,16 @@ impl Scene {
             0 => self.now += Duration::from_secs(u64::from(script.short()) % 2000),
             1 => {
                 self.model.expire(self.now);
-                let now = self.now;
-                self.told.retain(|_, (_, seen)| now.since(*seen) <= AGE_MAX);
+                self.sweep();
             }
             _ => self.announce(script),
         }
+    }
+
+    fn sweep(&mut self) {
+        let now = self.now;
+        self.swept = now;
+        self.told.retain(|_, (_, seen)| now.since(*seen) <= AGE_MAX);
     }
 
     fn announce(&mut self, script: &mut Script<'_>) {
@@ -74,6 +82,9 @@ impl Scene {
         };
         let announce = announce_of(swarm, port, script.byte());
         let caller = SocketAddr::new(ip, port);
+        if self.now.since(self.swept) >= SWEEP_PAUSE_MAX {
+            self.sweep();
+        }
         let advice = self.model.announce(self.now, ip, &announce);
         if announce.event == AnnounceEvent::Stopped {
             self.told.remove(&(swarm, caller));

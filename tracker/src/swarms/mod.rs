@@ -36,6 +36,7 @@ use std::collections::HashMap;
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 use swarm::{Group, Role, Sighting, Swarm, Touched};
 use swarm_core::types::{InfoHash, Moment};
 use swarm_core::wire::tracker::{Announce, AnnounceEvent, ScrapeEntry};
@@ -43,6 +44,9 @@ use table::Placement;
 
 /// What our own clients' peer ids begin with (BEP 20).
 const OWN_PEER_ID_PREFIX: &[u8] = b"-SW";
+/// An announce sweeps when nobody has swept for this long: ages are told by a clock that comes
+/// round, so nobody's may be left unread for long.
+const SWEEP_PAUSE_MAX: Duration = Duration::from_secs(120);
 /// Swarms looked at for one that may be evicted, before a new one is refused.
 const EVICTION_TRIES: usize = 32;
 
@@ -156,6 +160,7 @@ pub(crate) struct Swarms {
     place: Placement,
     rng: Xoshiro256PlusPlus,
     limits: Limits,
+    swept: Moment,
 }
 
 impl Swarms {
@@ -167,6 +172,7 @@ impl Swarms {
             place: Placement::new(key),
             rng: Xoshiro256PlusPlus::seed_from_u64(seed),
             limits,
+            swept: Moment::ZERO,
         }
     }
 
@@ -179,6 +185,9 @@ impl Swarms {
         peers: &mut Vec<SocketAddr>,
     ) -> Reply {
         peers.clear();
+        if now.since(self.swept) >= SWEEP_PAUSE_MAX {
+            self.expire(now, ledger);
+        }
         let source = visit.source.to_canonical();
         let caller = SocketAddr::new(source, visit.announce.port);
         let hash = visit.announce.info_hash;
@@ -203,13 +212,17 @@ impl Swarms {
         self.map.get(&hash).map(Swarm::counts).unwrap_or_default()
     }
 
-    /// Forgets peers that have not come back, and swarms nobody is left in.
+    /// Forgets peers that have not come back, and swarms nobody is left in. After a pause in
+    /// which an age may have come round (a process that was stopped for hours), everybody.
     pub(crate) fn expire(&mut self, now: Moment, ledger: &Ledger) {
         let (now_secs, place) = (seconds(now), self.place);
         let age_max = self.limits.peer_age_secs_max();
+        let pause = now.since(std::mem::replace(&mut self.swept, now)).as_secs();
+        let can_tell = pause + u64::from(age_max) < u64::from(AGE_WRAP_SECS);
         self.map.retain(|_, swarm| {
-            ledger.release_peers(swarm.expire(place, now_secs, age_max));
-            let stays = swarm.len() > 0;
+            let gone = if can_tell { swarm.expire(place, now_secs, age_max) } else { swarm.len() };
+            ledger.release_peers(gone);
+            let stays = can_tell && swarm.len() > 0;
             if !stays {
                 ledger.release_swarm();
             }

@@ -330,6 +330,27 @@ fn ages_are_right_after_years() {
     }
 }
 
+/// Ages come round after four and a half hours: who was last seen before that is not taken for
+/// young, whoever calls first when a stopped tracker goes on.
+#[test]
+fn nobody_grows_young_again_while_the_tracker_stood_still() {
+    for (pause, sweeps) in
+        (1980..=70_000).step_by(389).flat_map(|pause| [(pause, true), (pause, false)])
+    {
+        let mut world = World::new();
+        world.udp("1.1.1.1:1", |_| {});
+        world.wait(119);
+        world.udp("2.2.2.2:2", |_| {});
+        world.wait(pause + 1);
+        if sweeps {
+            world.swarms.expire(world.now, &world.ledger);
+        } else {
+            world.udp("3.3.3.3:3", event(AnnounceEvent::Stopped));
+        }
+        assert_eq!(world.ledger.peers(), 0, "after {pause} s, swept: {sweeps}");
+    }
+}
+
 /// 3.2 row 27: many clients ignore the interval; they are answered all the same.
 #[test]
 fn who_comes_too_often_is_still_answered() {
@@ -490,14 +511,17 @@ proptest! {
         let mut world = World::new();
         // (hash, peer) -> (is seed, is paused, last seen)
         let mut model: BTreeMap<(u8, SocketAddr), (bool, bool, Moment)> = BTreeMap::new();
+        let mut swept = Moment::ZERO;
         for step in steps {
+            let now = world.now;
+            let is_due = now.since(swept) >= SWEEP_PAUSE_MAX;
+            if matches!(step, Step::Expire) || is_due && matches!(step, Step::Announce { .. }) {
+                swept = now;
+                model.retain(|_, (_, _, seen)| now.since(*seen) <= Duration::from_secs(1980));
+            }
             match step {
                 Step::Wait(secs) => world.wait(secs),
-                Step::Expire => {
-                    world.swarms.expire(world.now, &world.ledger);
-                    let now = world.now;
-                    model.retain(|_, (_, _, seen)| now.since(*seen) <= Duration::from_secs(1980));
-                }
+                Step::Expire => world.swarms.expire(now, &world.ledger),
                 Step::Announce { hash, host, v6, left, event } => {
                     let peer = if v6 { format!("[2001:db8:{host}::1]:9") } else { format!("5.5.5.{host}:9") };
                     let reply = world.over(HTTP, &peer, |announce| {
