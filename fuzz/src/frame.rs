@@ -4,7 +4,7 @@
 use super::script::Script;
 use bytes::BytesMut;
 use swarm_core::wire::Message;
-use swarm_core::wire::frame::{self, FrameLimits, Malformed};
+use swarm_core::wire::frame::{self, FrameLimits, Malformed, RUN_MAX};
 
 /// What a reader sees: messages, and how many payload bytes of the last block arrived.
 #[derive(Debug, PartialEq)]
@@ -62,12 +62,14 @@ fn check_round_trip(bytes: &[u8], message: &Message) {
     assert_eq!(&out[..], bytes, "{message:?}");
 }
 
-/// A piece count (0: not known yet), how many cuts, the cuts, the stream.
+/// A piece count (0: not known yet), how many cuts and whether runs may come, the cuts, the stream.
 pub fn run(bytes: &[u8]) {
     let mut script = Script::new(bytes);
     let piece_count = Some(u32::from(script.short())).filter(|count| *count > 0);
-    let limits = FrameLimits { piece_count };
-    let cuts: Vec<usize> = (0..script.byte() % 16).map(|_| usize::from(script.short())).collect();
+    let cuts = script.byte();
+    let run_max = (cuts & 0x80 != 0).then_some(RUN_MAX);
+    let limits = FrameLimits { piece_count, run_max };
+    let cuts: Vec<usize> = (0..cuts % 16).map(|_| usize::from(script.short())).collect();
     let stream = script.rest();
     let whole = read(std::iter::once(stream), &limits);
     let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut % (stream.len() + 1)).collect();

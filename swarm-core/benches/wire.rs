@@ -11,7 +11,7 @@ use swarm_core::wire::{FrameLimits, Message, frame};
 
 /// Messages of a turn: what a busy peer has waiting.
 const MESSAGES: u32 = 1024;
-const LIMITS: FrameLimits = FrameLimits { piece_count: Some(100_000) };
+const LIMITS: FrameLimits = FrameLimits { piece_count: Some(100_000), run_max: None };
 
 fn main() {
     divan::main();

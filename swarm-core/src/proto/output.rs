@@ -32,6 +32,14 @@ pub enum Output {
         /// The block; checked: it lies in a piece we have.
         span: Span,
     },
+    /// The peer takes several blocks in one `piece` message, up to so many bytes, and may send
+    /// such messages from now on (see [`crate::wire::mate`]). Use it or leave it.
+    Runs {
+        /// Which peer.
+        peer: PeerKey,
+        /// Bytes of a payload, more than one block.
+        bytes: u32,
+    },
     /// Every block of the piece was kept: hash it, write it, answer with `Input::Verified`.
     Verify {
         /// The piece.

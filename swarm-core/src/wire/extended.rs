@@ -12,7 +12,7 @@
 use super::ut_metadata::METADATA_MAX;
 use super::{Message, frame};
 use crate::bencode::{self, Dict, DictEncoder, Limits};
-use crate::types::PieceIndex;
+use crate::types::{BLOCK_SIZE, PieceIndex};
 use bytes::Bytes;
 use std::net::IpAddr;
 
@@ -65,6 +65,9 @@ pub struct ExtendedHandshake {
     pub port: Option<u16>,
     /// `upload_only`: the sender fetches nothing (BEP 21).
     pub upload_only: Option<bool>,
+    /// `swarm_run`: the sender takes several blocks in one `piece` message, up to so many bytes,
+    /// from more than [`BLOCK_SIZE`] to [`frame::RUN_MAX`] (see [`super::mate`]).
+    pub run_max: Option<u32>,
 }
 
 /// An extension handshake that cannot be read.
@@ -181,6 +184,11 @@ impl ExtendedHandshake {
             your_ip: dict.bytes(b"yourip").and_then(ip),
             port: within(b"p", i64::from(u16::MAX)).and_then(|port| u16::try_from(port).ok()),
             upload_only: dict.int(b"upload_only").map(|flag| flag != 0),
+            run_max: dict
+                .int(b"swarm_run")
+                .map(|bytes| bytes.clamp(0, i64::from(frame::RUN_MAX)))
+                .and_then(|bytes| u32::try_from(bytes).ok())
+                .filter(|bytes| *bytes > BLOCK_SIZE),
         })
     }
 
@@ -194,6 +202,7 @@ impl ExtendedHandshake {
                 ("reqq", self.reqq.map(i64::from)),
                 ("p", self.port.map(i64::from)),
                 ("upload_only", self.upload_only.map(i64::from)),
+                ("swarm_run", self.run_max.map(i64::from)),
             ];
             for (key, number) in numbers {
                 if let Some(number) = number {

@@ -21,6 +21,9 @@ pub const FRAME_UNKNOWN_MAX: u32 = 262_193;
 pub const FRAME_EXTENDED_MAX: u32 = 256 << 10;
 /// Longest bitfield while the number of pieces is not known, bytes: 2,097,152 pieces.
 pub const FRAME_BITFIELD_MAX: u32 = 256 << 10;
+/// Longest payload of a `piece` message, bytes, from a peer that joins blocks into runs (see
+/// [`super::mate`]); from any other it is one block.
+pub const RUN_MAX: u32 = 256 << 10;
 /// Bytes of a `piece` message before its payload.
 pub const PIECE_HEADER_LEN: usize = 13;
 
@@ -50,6 +53,9 @@ const EXTENDED: u8 = 20;
 pub struct FrameLimits {
     /// Pieces in the torrent; `None` before the metadata.
     pub piece_count: Option<u32>,
+    /// Bytes that the payload of a `piece` message may have where they are more than one block, up
+    /// to [`RUN_MAX`]; `None` for a peer that was not told that we take runs.
+    pub run_max: Option<u32>,
 }
 
 /// Bytes that are no message. The connection cannot go on after it.
@@ -76,7 +82,7 @@ pub enum Malformed {
 /// (see [`required`]).
 ///
 /// After [`Message::Piece`] the next `span.length` bytes of the stream are its payload, at
-/// least 1 and at most [`BLOCK_SIZE`]; the caller takes them before it decodes again.
+/// least 1 and at most [`BLOCK_SIZE`], or what the limits say; the caller takes them before it decodes again.
 ///
 /// # Errors
 /// [`Malformed`] when no message can begin like this.
@@ -168,7 +174,10 @@ fn length_fits(id: u8, length: u32, limits: &FrameLimits) -> bool {
             Some(pieces) => length - 1 == pieces.div_ceil(8),
             None => (2..=FRAME_BITFIELD_MAX + 1).contains(&length),
         },
-        PIECE => (PIECE_FIELDS_LEN + 1..=PIECE_FIELDS_LEN + BLOCK_SIZE).contains(&length),
+        PIECE => {
+            let payload_max = limits.run_max.map_or(BLOCK_SIZE, |most| most.min(RUN_MAX));
+            (PIECE_FIELDS_LEN + 1..=PIECE_FIELDS_LEN + payload_max).contains(&length)
+        }
         EXTENDED => (2..=FRAME_EXTENDED_MAX + 1).contains(&length),
         _ => length <= FRAME_UNKNOWN_MAX,
     }

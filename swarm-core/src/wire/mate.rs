@@ -16,6 +16,10 @@
 //! a busy peer, no idle one can give, and the piece it asks for is best chosen when it is about to
 //! leave. Who shares the last piece that it began asks for the rest of it too.
 //!
+//! A mate that also says `swarm_run` in that handshake takes *runs*: one `piece` message for several
+//! blocks that it asked for, end to end in one piece, of so many bytes at most. It is asked block by
+//! block as ever, and all but the last block of a run are whole ones.
+//!
 //! Nothing here needs trust: who claims to be a mate and is none gains nothing (see
 //! `proto::choker::lanes`), and who asks out of turn waits for one.
 //!

@@ -36,6 +36,11 @@ impl Backlog {
         Self { since: now, sent: 0, bound: LEAST }
     }
 
+    /// Bytes of a message that may keep others waiting: what leaves in six milliseconds.
+    pub(super) const fn brief(&self) -> u32 {
+        self.bound / 8
+    }
+
     /// Bytes of blocks have gone to the kernel. Sets the bound anew when it is off by half.
     pub(super) fn sent(&mut self, now: Moment, bytes: usize, stream: &TcpStream) {
         if let Some(bound) = self.measure(now, bytes) {

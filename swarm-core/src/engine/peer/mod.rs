@@ -165,6 +165,10 @@ impl Connection {
                 reader.set_piece_count(source.geometry.piece_count());
                 sender.set_source(source);
             }
+            if let Some(bytes) = queue.run_max.take() {
+                reader.set_run_max(bytes);
+                sender.set_run_max(bytes);
+            }
             reader.ask(std::mem::take(&mut queue.asked));
             writer.push_control(&mut queue.control);
             sender.push_blocks(writer, queue.blocks.drain(..), report);

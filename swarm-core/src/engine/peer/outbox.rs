@@ -49,6 +49,8 @@ pub(crate) struct Queue {
     pub(crate) unread: Vec<Span>,
     /// What the torrent consists of, once known.
     pub(crate) source: Option<Source>,
+    /// The peer takes and sends blocks in runs of so many bytes, since just now.
+    pub(crate) run_max: Option<u32>,
     /// End the connection.
     pub(crate) close: Option<CloseReason>,
 }
@@ -107,6 +109,12 @@ impl Outbox {
     /// Says what the torrent consists of: bounds what the peer may send, and is what it is sent.
     pub(crate) fn set_source(&self, source: Source) {
         self.lock().source = Some(source);
+        self.inner.taker.wake();
+    }
+
+    /// Says that the peer takes and sends several blocks in a message, up to so many bytes.
+    pub(crate) fn set_run_max(&self, bytes: u32) {
+        self.lock().run_max = Some(bytes);
         self.inner.taker.wake();
     }
 

@@ -5,6 +5,9 @@
 //! copied at most once, out of the scratch buffer, and only when the peer did not just go on with
 //! what it was asked for. The scratch buffer is small and grows while messages fill it.
 //!
+//! A message of several blocks (a run, see `wire::mate`) is taken apart here: each of its blocks
+//! goes on as if it had come alone.
+//!
 //! A buffer is taken for a block only when we asked the peer for one: a peer that sends
 //! blocks unasked costs no memory and is closed after [`UNASKED_MAX`] of them.
 //!
@@ -53,6 +56,10 @@ pub(crate) struct Reader {
     start: usize,
     end: usize,
     block: Option<Arriving>,
+    /// What comes behind that block in the same message.
+    rest: Option<Span>,
+    /// Blocks in the latest message of blocks: the next is likely to be like it.
+    run: usize,
     ahead: Ahead,
     asked: u64,
     unasked: u32,
@@ -80,6 +87,8 @@ impl Reader {
             start: 0,
             end: 0,
             block: None,
+            rest: None,
+            run: 1,
             ahead: Ahead::default(),
             asked: 0,
             unasked: 0,
@@ -104,13 +113,18 @@ impl Reader {
         self.limits.piece_count = Some(pieces);
     }
 
+    /// The peer may put several blocks into a message, up to so many bytes.
+    pub(crate) const fn set_run_max(&mut self, bytes: u32) {
+        self.limits.run_max = Some(bytes);
+    }
+
     /// Where the next read goes: at most `limit` bytes in all.
     pub(crate) fn buffers(&mut self, limit: usize) -> Vec<IoSliceMut<'_>> {
         if self.scratch.len() < SCRATCH_MIN {
             self.scratch.resize(SCRATCH_MIN, 0);
         }
         if self.looks_ahead() {
-            self.ahead.prepare(&self.pool, self.asked);
+            self.ahead.prepare(&self.pool, self.asked, self.rest, self.run);
         }
         let block = match &mut self.block {
             Some(Arriving { span, filled, to: Some(to) }) => {
@@ -150,11 +164,12 @@ impl Reader {
         let mut left = count;
         let mut payload = self.fill_directly(&mut left, out);
         payload += self.fill_ahead(&mut left, out);
+        self.go_on()?;
         self.resize(left);
         self.end += left;
         self.more = false;
         loop {
-            payload += self.fill_from_scratch(out);
+            payload += self.fill_from_scratch(out)?;
             if out.len() >= ITEMS_MAX {
                 self.more = true;
                 break;
@@ -166,7 +181,7 @@ impl Reader {
             };
             self.start += taken;
             match message {
-                Message::Piece(span) => self.begin_block(span)?,
+                Message::Piece(span) => self.begin_run(span)?,
                 message => out.push(Incoming::Message(message)),
             }
         }
@@ -189,10 +204,14 @@ impl Reader {
     fn fill_ahead(&mut self, left: &mut usize, out: &mut Vec<Incoming>) -> usize {
         let mut payload = 0;
         loop {
-            match self.ahead.take(left, &self.limits) {
-                Landed::Block { span, filled, to } => {
+            match self.ahead.take(left, self.rest, &self.limits) {
+                Landed::Blocks { span, filled, to } => {
                     self.asked -= 1;
                     payload += filled;
+                    if self.rest.is_none() {
+                        self.run = blocks_of(span);
+                    }
+                    let span = self.set_apart(span);
                     self.block = Some(Arriving { span, filled, to: Some(to) });
                     self.finish_block(out);
                 }
@@ -207,8 +226,17 @@ impl Reader {
         payload
     }
 
-    /// Moves what the scratch buffer holds of the arriving block to its place.
-    fn fill_from_scratch(&mut self, out: &mut Vec<Incoming>) -> usize {
+    /// Moves what the scratch buffer holds of the arriving message of blocks to its places.
+    fn fill_from_scratch(&mut self, out: &mut Vec<Incoming>) -> Result<usize, CloseReason> {
+        let mut payload = 0;
+        while self.block.is_some() && self.start < self.end {
+            payload += self.fill_block_from_scratch(out);
+            self.go_on()?;
+        }
+        Ok(payload)
+    }
+
+    fn fill_block_from_scratch(&mut self, out: &mut Vec<Incoming>) -> usize {
         let Some(Arriving { span, filled, to }) = &mut self.block else { return 0 };
         let unread = self.scratch.get(self.start..self.end).unwrap_or_default();
         let count = (span.length as usize - *filled).min(unread.len());
@@ -222,6 +250,33 @@ impl Reader {
         self.start += count;
         self.finish_block(out);
         count
+    }
+
+    /// The header of a message of blocks is in.
+    fn begin_run(&mut self, span: Span) -> Result<(), CloseReason> {
+        self.run = blocks_of(span);
+        let first = self.set_apart(span);
+        self.begin_block(first)
+    }
+
+    /// Begins the next block of a message whose block before it has come.
+    fn go_on(&mut self) -> Result<(), CloseReason> {
+        if self.block.is_some() {
+            return Ok(());
+        }
+        let Some(span) = self.rest else { return Ok(()) };
+        let next = self.set_apart(span);
+        self.begin_block(next)
+    }
+
+    /// The first block of what is to come of a message; keeps the others in mind.
+    fn set_apart(&mut self, span: Span) -> Span {
+        let length = span.length.min(BLOCK_SIZE);
+        let rest = span.length - length;
+        // A message that says otherwise ends where no piece does, and is asked for by nobody.
+        let begin = span.begin.saturating_add(length);
+        self.rest = (rest > 0).then_some(Span { begin, length: rest, ..span });
+        Span { length, ..span }
     }
 
     fn begin_block(&mut self, span: Span) -> Result<(), CloseReason> {
@@ -280,6 +335,11 @@ impl Reader {
             self.scratch.shrink_to_fit();
         }
     }
+}
+
+/// Blocks in a message of blocks.
+fn blocks_of(span: Span) -> usize {
+    span.length.div_ceil(BLOCK_SIZE).max(1) as usize
 }
 
 #[cfg(test)]

@@ -7,6 +7,9 @@
 //! and so is everything behind it, so that a worker reads far ahead; while one is awaited, what
 //! comes new is asked for at once.
 //!
+//! A peer that takes runs is sent blocks that lie end to end under one header, as many as leave in
+//! a few milliseconds: one call of the system for all of them, and no message waits long.
+//!
 //! The header goes first, so a file that turns out to be shorter in the middle of a block
 //! leaves a frame that cannot be finished: the connection ends.
 //!
@@ -34,6 +37,8 @@ const PILE: usize = 16 << 10;
 pub(super) struct Sender {
     source: Option<Source>,
     way: Way,
+    /// Bytes of blocks that the peer takes in one message, where it takes several.
+    run_max: Option<u32>,
     /// So many bytes of messages waited that the torrent is told when they are out.
     piled_up: bool,
 }
@@ -68,12 +73,18 @@ struct Pass<'a> {
     sent: &'a mut Vec<Span>,
     /// Bytes that may still go.
     room: usize,
+    /// Bytes of blocks to put in one message.
+    run_max: u32,
     way: &'a mut Way,
 }
 
 impl Sender {
     pub(super) fn set_source(&mut self, source: Source) {
         self.source = Some(source);
+    }
+
+    pub(super) const fn set_run_max(&mut self, bytes: u32) {
+        self.run_max = Some(bytes);
     }
 
     /// Takes over blocks to send.
@@ -154,10 +165,11 @@ impl Connection {
 
     /// Sends blocks from their files.
     fn send_stored(&mut self, granted: usize) -> Result<(Outcome, usize), CloseReason> {
-        let Self { stream, writer, sender, report, .. } = self;
+        let Self { stream, writer, sender, report, backlog, .. } = self;
+        let run_max = sender.run_max.map_or(0, |most| most.min(backlog.brief()));
         let Some(source) = &sender.source else { return Ok((Outcome::Nothing, 0)) };
         let way = &mut sender.way;
-        let mut pass = Pass { stream, writer, sent: &mut report.sent, room: granted, way };
+        let mut pass = Pass { stream, writer, sent: &mut report.sent, room: granted, run_max, way };
         let result = stream.try_io(Interest::WRITABLE, || pass.run(source));
         let payload = granted - pass.room;
         let outcome = match result {
@@ -201,18 +213,26 @@ impl Pass<'_> {
     fn send_run(&mut self, start: u64, extent: &Extent) -> io::Result<()> {
         let end = start + extent.length;
         while self.room > 0 && *self.way == Way::Direct {
+            self.writer.join(end, self.run_max);
             let Some(block) = self.writer.stored() else { break };
             let Some(into) = block.payload.start.checked_sub(start) else { break };
             if block.payload.end > end {
                 break;
             }
-            self.send_block(&block, extent, extent.offset + into)?;
+            let length = block.frame_end.min(end) - block.payload.start;
+            self.send_frame(&block, extent, extent.offset + into, length)?;
         }
         Ok(())
     }
 
-    /// Sends the rest of the first block, or what is granted of it.
-    fn send_block(&mut self, block: &Stored, extent: &Extent, at: u64) -> io::Result<()> {
+    /// Sends `length` more bytes of the first frame, or what is granted of them.
+    fn send_frame(
+        &mut self,
+        block: &Stored,
+        extent: &Extent,
+        at: u64,
+        length: u64,
+    ) -> io::Result<()> {
         let header = block.header();
         let header = header.get(..header.len().min(self.room)).unwrap_or_default();
         if !header.is_empty() {
@@ -222,7 +242,6 @@ impl Pass<'_> {
                 return Ok(());
             }
         }
-        let length = block.payload.end - block.payload.start;
         let length = usize::try_from(length).unwrap_or(usize::MAX).min(self.room);
         if length == 0 {
             return Ok(());

@@ -5,11 +5,14 @@
 //! in one of three places ([`Body`]): in the storage, with a worker that reads it, or here. One
 //! write gathers up to [`GATHER`] parts of what is here; what is in the storage leaves by itself.
 //!
+//! For a peer that takes runs, blocks in the storage that lie end to end are joined into one frame
+//! just before it is begun: the first has the header of all, the others have none.
+//!
 //! Not here: how much may be sent (`gate`), what is sent (`proto`), how (`send`).
 
 use crate::data::BlockBuf;
 use crate::proto::input::CloseReason;
-use crate::types::Span;
+use crate::types::{BLOCK_SIZE, Span};
 use crate::wire::frame::{PIECE_HEADER_LEN, piece_header};
 use bytes::{Buf as _, BytesMut};
 use std::collections::VecDeque;
@@ -26,7 +29,7 @@ pub(crate) const STORED_RUN_MAX: usize = 32;
 pub(crate) struct Writer {
     control: BytesMut,
     blocks: VecDeque<Framed>,
-    /// Bytes of the first block's frame that are sent.
+    /// Bytes of the first block and its header that are sent.
     begun: usize,
     /// Blocks that a worker reads.
     awaited: usize,
@@ -34,7 +37,8 @@ pub(crate) struct Writer {
 
 #[derive(Debug)]
 struct Framed {
-    header: [u8; PIECE_HEADER_LEN],
+    /// `None`: it goes on with the frame of the block before it.
+    header: Option<[u8; PIECE_HEADER_LEN]>,
     span: Span,
     /// Where in the torrent the block begins.
     offset: u64,
@@ -57,11 +61,13 @@ enum Body {
 pub(crate) struct Stored {
     /// Which block.
     pub(crate) span: Span,
-    header: [u8; PIECE_HEADER_LEN],
+    header: Option<[u8; PIECE_HEADER_LEN]>,
     /// Bytes of the header that are sent.
     begun: usize,
     /// The unsent part of its bytes, by offset in the torrent.
     pub(crate) payload: Range<u64>,
+    /// Where those blocks of its frame end that are in the storage.
+    pub(crate) frame_end: u64,
 }
 
 /// What one write may consist of.
@@ -87,7 +93,7 @@ impl Writer {
     /// Takes over blocks with their offset in the torrent.
     pub(crate) fn push_blocks(&mut self, blocks: impl IntoIterator<Item = (Span, u64)>) {
         self.blocks.extend(blocks.into_iter().map(|(span, offset)| Framed {
-            header: piece_header(span),
+            header: Some(piece_header(span)),
             span,
             offset,
             body: Body::Stored,
@@ -101,6 +107,7 @@ impl Writer {
 
     /// Counts every block that is in the storage as asked of the workers; appends them to `cold`.
     pub(crate) fn await_all(&mut self, cold: &mut Vec<Span>) {
+        self.part();
         for framed in &mut self.blocks {
             if matches!(framed.body, Body::Stored) {
                 framed.body = Body::Awaited;
@@ -108,6 +115,52 @@ impl Writer {
                 cold.push(framed.span);
             }
         }
+    }
+
+    /// Makes one frame of the first block and of those that lie behind it in its piece, in the
+    /// queue as in the storage: up to `end` in the torrent, `most` bytes at most. A frame that is
+    /// begun stays as it is.
+    pub(crate) fn join(&mut self, end: u64, most: u32) {
+        if self.is_open() {
+            return;
+        }
+        self.part();
+        let Some(mut span) = self.blocks.front().map(|first| first.span) else { return };
+        let mut count = 1;
+        for next in self.blocks.iter().skip(1) {
+            let length = span.length.saturating_add(next.span.length);
+            let goes_on = next.span.piece == span.piece
+                && span.begin.checked_add(span.length) == Some(next.span.begin)
+                && span.length.is_multiple_of(BLOCK_SIZE)
+                && next.span.length <= BLOCK_SIZE
+                && matches!(next.body, Body::Stored);
+            if !goes_on || length > most || next.end() > end {
+                break;
+            }
+            span.length = length;
+            count += 1;
+        }
+        for (at, framed) in self.blocks.iter_mut().take(count).enumerate() {
+            framed.header = (at == 0).then(|| piece_header(span));
+        }
+    }
+
+    /// Undoes a join of which no byte is sent. Only the first blocks can be joined.
+    fn part(&mut self) {
+        if self.is_open() {
+            return;
+        }
+        for (at, framed) in self.blocks.iter_mut().enumerate() {
+            if at > 0 && framed.header.is_some() {
+                break;
+            }
+            framed.header = Some(piece_header(framed.span));
+        }
+    }
+
+    /// Whether a frame is begun and not finished.
+    fn is_open(&self) -> bool {
+        self.begun > 0 || self.blocks.front().is_some_and(|first| first.header.is_none())
     }
 
     /// Takes in what a worker has read.
@@ -129,12 +182,18 @@ impl Writer {
             let at = self.blocks.iter().position(|framed| framed.is_awaited(*span));
             match at {
                 None => continue,
-                Some(0) if self.begun > 0 => return Err(CloseReason::Lost),
+                Some(at) if self.is_promised(at) => return Err(CloseReason::Lost),
                 Some(at) => self.blocks.remove(at),
             };
             self.awaited -= 1;
         }
         Ok(())
+    }
+
+    /// Whether the header of its frame has gone.
+    fn is_promised(&self, at: usize) -> bool {
+        let goes_on = self.blocks.get(at).is_some_and(|framed| framed.header.is_none());
+        goes_on || at == 0 && self.begun > 0
     }
 
     /// Control bytes that wait.
@@ -157,22 +216,25 @@ impl Writer {
     /// The first block, when it is in the storage and no message goes before it.
     pub(crate) fn stored(&self) -> Option<Stored> {
         let first = self.blocks.front().filter(|first| matches!(first.body, Body::Stored))?;
-        if self.begun == 0 && !self.control.is_empty() {
+        if !self.is_open() && !self.control.is_empty() {
             return None;
         }
-        let sent = self.begun.saturating_sub(first.header.len());
+        let sent = self.begun.saturating_sub(first.header().len());
         let payload = first.offset + u64::try_from(sent).unwrap_or(u64::MAX)..first.end();
-        Some(Stored { span: first.span, header: first.header, begun: self.begun, payload })
+        let goes_on = |next: &&Framed| next.header.is_none() && matches!(next.body, Body::Stored);
+        let last = self.blocks.iter().skip(1).take_while(goes_on).last().unwrap_or(first);
+        let (header, begun, frame_end) = (first.header, self.begun, last.end());
+        Some(Stored { span: first.span, header, begun, payload, frame_end })
     }
 
     /// The unsent bytes of the first stored block and of those that lie behind it in the
     /// storage as in the queue, by offset in the torrent.
     pub(crate) fn stored_run(&self) -> Option<Range<u64>> {
         let mut run = self.stored()?.payload;
-        // A message cuts in as soon as the block that is begun is through.
-        let count = if self.control.is_empty() { STORED_RUN_MAX } else { 1 };
-        for next in self.blocks.iter().take(count).skip(1) {
-            if !matches!(next.body, Body::Stored) || next.offset != run.end {
+        for next in self.blocks.iter().take(STORED_RUN_MAX).skip(1) {
+            // A message cuts in as soon as the frame that is begun is through.
+            let waits = next.header.is_some() && !self.control.is_empty();
+            if waits || !matches!(next.body, Body::Stored) || next.offset != run.end {
                 break;
             }
             run.end = next.end();
@@ -184,14 +246,17 @@ impl Writer {
     pub(crate) fn gather(&self, payload_max: usize) -> Gathered<'_> {
         let mut out = Gathered { parts: [IoSlice::new(&[]); GATHER], count: 0, bytes: 0 };
         let mut room = payload_max;
-        let mut blocks = self.blocks.iter();
-        if self.begun > 0
-            && let Some(first) = blocks.next()
+        let mut blocks = self.blocks.iter().peekable();
+        let (mut due, mut skip) = (0, self.begun);
+        let goes_on = |framed: &&Framed| framed.header.is_none();
+        while self.is_open()
+            && let Some(framed) = blocks.next_if(|framed| due == 0 || goes_on(framed))
         {
-            let Body::Read(data) = &first.body else { return out };
-            room = out.push_block(first, data, self.begun, room);
-            if room == 0 && !out.ends(first, self.begun) {
-                // The block cannot be finished in this write, and nothing may cut into it.
+            let Body::Read(data) = &framed.body else { return out };
+            room = out.push_block(framed, data, skip, room);
+            due += framed.len() - std::mem::take(&mut skip);
+            if out.len() < due {
+                // The frame cannot be finished in this write, and nothing may cut into it.
                 return out;
             }
         }
@@ -211,10 +276,10 @@ impl Writer {
     pub(crate) fn advance(&mut self, count: usize, sent: &mut Vec<Span>) -> usize {
         let mut left = count;
         let mut payload = 0;
-        if self.begun > 0 {
+        while left > 0 && self.is_open() {
             payload += self.advance_block(&mut left, sent);
         }
-        if self.begun == 0 {
+        if !self.is_open() {
             let control = left.min(self.control.len());
             self.control.advance(control);
             left -= control;
@@ -241,7 +306,11 @@ impl Writer {
 
 impl Framed {
     fn len(&self) -> usize {
-        self.header.len() + self.span.length as usize
+        self.header().len() + self.span.length as usize
+    }
+
+    fn header(&self) -> &[u8] {
+        self.header.as_ref().map_or(&[], |header| header)
     }
 
     fn end(&self) -> u64 {
@@ -256,7 +325,7 @@ impl Framed {
 impl Stored {
     /// The unsent part of its header.
     pub(crate) fn header(&self) -> &[u8] {
-        self.header.get(self.begun..).unwrap_or_default()
+        self.header.as_ref().and_then(|header| header.get(self.begun..)).unwrap_or_default()
     }
 }
 
@@ -290,7 +359,7 @@ impl<'a> Gathered<'a> {
         skip: usize,
         room: usize,
     ) -> usize {
-        let header = framed.header.as_slice();
+        let header = framed.header();
         let in_header = skip.min(header.len());
         let mut left = room;
         for (part, passed) in [(header, in_header), (data, skip - in_header)] {
@@ -300,11 +369,6 @@ impl<'a> Gathered<'a> {
             left -= part.len();
         }
         left
-    }
-
-    /// Whether what is gathered so far reaches the end of this one block.
-    fn ends(&self, framed: &Framed, skip: usize) -> bool {
-        self.bytes == framed.len() - skip
     }
 }
 

@@ -26,6 +26,11 @@ impl TorrentTask {
                 }
                 Output::Send { peer, message } => self.queue(peer, &message),
                 Output::Serve { peer, span } => self.serves.push((peer, span)),
+                Output::Runs { peer, bytes } => {
+                    if let Some(link) = self.links.get(&peer) {
+                        link.outbox.set_run_max(bytes);
+                    }
+                }
                 Output::Verify { piece, digests } => self.verify(now, piece, digests),
                 Output::Discard { piece } => self.discard(piece),
                 Output::Disconnect { peer, why } => self.disconnect(peer, why),

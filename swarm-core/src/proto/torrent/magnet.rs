@@ -11,6 +11,7 @@ use super::{Phase, Torrent};
 use crate::types::{Limit, Moment};
 use crate::wire::Message;
 use crate::wire::extended::{self, ExtendedHandshake, Extension, ExtensionIds};
+use crate::wire::frame::RUN_MAX;
 use crate::wire::ut_metadata::{METADATA_PIECE_LEN, MetadataMessage, metadata_piece_count};
 use bytes::Bytes;
 
@@ -33,6 +34,7 @@ impl Torrent {
             port: self.params.listen_port,
             your_ip: self.peers.get(&key).map(|peer| peer.addr.ip().to_canonical()),
             upload_only: upload_only.then_some(true),
+            run_max: Some(RUN_MAX),
         }
         .encode()
     }
@@ -81,6 +83,10 @@ impl Torrent {
         peer.wire.metadata_size = said.metadata_size.or(peer.wire.metadata_size);
         peer.wire.upload_only = said.upload_only.unwrap_or(peer.wire.upload_only);
         peer.wire.client = said.client.or_else(|| peer.wire.client.take());
+        let is_mate = peer.wire.ids.id_of(Extension::Mate).is_some();
+        if let Some(bytes) = said.run_max.filter(|_| is_mate) {
+            self.outbox.push_back(Output::Runs { peer: key, bytes });
+        }
         if let Some(port) = said.port {
             self.learn_port(now, key, port);
         }

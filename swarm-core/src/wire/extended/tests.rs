@@ -109,6 +109,17 @@ fn a_long_name_is_cut_between_characters() {
 }
 
 #[test]
+fn a_run_is_longer_than_a_block_and_no_longer_than_we_would_take() {
+    let with =
+        |bytes: i64| decode(&bencode::encode_dict(|dict| dict.int("swarm_run", bytes))).run_max;
+    for none in [i64::MIN, -1, 0, 1, i64::from(BLOCK_SIZE)] {
+        assert_eq!(with(none), None);
+    }
+    assert_eq!(with(40_000), Some(40_000));
+    assert_eq!(with(i64::MAX), Some(frame::RUN_MAX));
+}
+
+#[test]
 fn local_ids_are_distinct_and_found_again() {
     for extension in Extension::ALL {
         assert_eq!(Extension::from_local_id(extension.local_id()), Some(extension));
@@ -141,15 +152,19 @@ fn any_handshake() -> impl Strategy<Value = ExtendedHandshake> {
     let reqq = prop::option::of(1..=REQQ_MAX);
     let port = prop::option::of(1..=u16::MAX);
     let client = prop::option::of("[a-zé]{0,32}");
-    (ids, size, reqq, client, ip, port, any::<Option<bool>>()).prop_map(
-        |(ids, metadata_size, reqq, client, your_ip, port, upload_only)| ExtendedHandshake {
-            ids,
-            metadata_size,
-            reqq,
-            client,
-            your_ip,
-            port,
-            upload_only,
+    let run = prop::option::of(BLOCK_SIZE + 1..=frame::RUN_MAX);
+    (ids, size, reqq, client, ip, port, any::<Option<bool>>(), run).prop_map(
+        |(ids, metadata_size, reqq, client, your_ip, port, upload_only, run_max)| {
+            ExtendedHandshake {
+                ids,
+                metadata_size,
+                reqq,
+                client,
+                your_ip,
+                port,
+                upload_only,
+                run_max,
+            }
         },
     )
 }
@@ -171,6 +186,7 @@ proptest! {
         if let Ok(read) = ExtendedHandshake::decode(&bytes) {
             prop_assert!(read.metadata_size.is_none_or(|size| (1..=METADATA_MAX).contains(&size)));
             prop_assert!(read.reqq.is_none_or(|reqq| (1..=REQQ_MAX).contains(&reqq)));
+            prop_assert!(read.run_max.is_none_or(|run| (BLOCK_SIZE + 1..=frame::RUN_MAX).contains(&run)));
             prop_assert!(read.client.is_none_or(|name| name.len() <= 3 * CLIENT_NAME_MAX));
         }
     }

@@ -3,8 +3,8 @@
 use super::*;
 use proptest::prelude::*;
 
-const PIECES: FrameLimits = FrameLimits { piece_count: Some(100) };
-const UNKNOWN: FrameLimits = FrameLimits { piece_count: None };
+const PIECES: FrameLimits = FrameLimits { piece_count: Some(100), run_max: None };
+const UNKNOWN: FrameLimits = FrameLimits { piece_count: None, run_max: None };
 
 fn frame(length: u32, id: u8, payload: &[u8]) -> Vec<u8> {
     let mut bytes = length.to_be_bytes().to_vec();
@@ -66,22 +66,26 @@ fn a_length_over_the_bound_is_refused_before_the_id_is_in() {
 
 /// Lengths worth trying: all small ones, and those around every bound.
 fn lengths() -> impl Iterator<Item = u32> {
-    let bounds = [BLOCK_SIZE + 9, FRAME_BITFIELD_MAX, FRAME_EXTENDED_MAX, FRAME_UNKNOWN_MAX];
+    let bounds =
+        [BLOCK_SIZE + 9, RUN_MAX + 9, FRAME_BITFIELD_MAX, FRAME_EXTENDED_MAX, FRAME_UNKNOWN_MAX];
     let near = bounds.into_iter().flat_map(|bound| bound - 2..=bound + 2);
     (1..=64).chain(near).chain([FRAME_MAX - 1, FRAME_MAX])
 }
 
-fn allowed(id: u8, length: u32, pieces: Option<u32>) -> bool {
+fn allowed(id: u8, length: u32, limits: &FrameLimits) -> bool {
     match id {
         0..=3 | 14 | 15 => length == 1,
         4 | 13 | 17 => length == 5,
         6 | 8 | 16 => length == 13,
         9 => length == 3,
-        5 => match pieces {
+        5 => match limits.piece_count {
             Some(_) => length == 14,
             None => (2..=262_145).contains(&length),
         },
-        7 => (10..=16_393).contains(&length),
+        7 => match limits.run_max {
+            None => (10..=16_393).contains(&length),
+            Some(_) => (10..=262_153).contains(&length),
+        },
         20 => (2..=262_145).contains(&length),
         _ => length <= 262_193,
     }
@@ -89,11 +93,12 @@ fn allowed(id: u8, length: u32, pieces: Option<u32>) -> bool {
 
 #[test]
 fn every_id_takes_exactly_the_lengths_it_may_have_and_refuses_others_on_five_bytes() {
-    for limits in [PIECES, UNKNOWN] {
+    let greedy = FrameLimits { run_max: Some(u32::MAX), ..UNKNOWN };
+    for limits in [PIECES, UNKNOWN, greedy] {
         for id in 0..=u8::MAX {
             for length in lengths() {
                 let found = required(&frame(length, id, &[]), &limits);
-                let due = match (allowed(id, length, limits.piece_count), id) {
+                let due = match (allowed(id, length, &limits), id) {
                     (false, _) => Err(Malformed::WrongLength { id, length }),
                     (true, 7) => Ok(PIECE_HEADER_LEN),
                     (true, _) => Ok(4 + length as usize),

@@ -1,8 +1,8 @@
 //! Where the next blocks will land, if the peer just goes on with what it was asked for.
 //!
-//! Most of what a fetch reads is one block after the other, each of them whole and 16 KiB long.
-//! So a read is offered the header and the payload of the coming blocks in turn, each in its
-//! place, and their bytes need no copy at all. When something else came, everything from there
+//! Most of what a fetch reads is one block after the other, each of them whole and 16 KiB long,
+//! alone or in runs that are as long as the last one was. So a read is offered the headers and the
+//! payloads of the coming blocks in turn, each in its place, and their bytes need no copy at all. When something else came, everything from there
 //! on is put together again as it came, and is taken apart the slow way: one copy more, for
 //! the rest of one read.
 //!
@@ -12,7 +12,7 @@
 //! Not here: what a header may say (`wire::frame`).
 
 use crate::data::{BlockBuf, BlockPool};
-use crate::types::Span;
+use crate::types::{BLOCK_SIZE, Span};
 use crate::wire::frame::PIECE_HEADER_LEN;
 use crate::wire::{FrameLimits, Message, frame};
 use std::collections::VecDeque;
@@ -32,14 +32,15 @@ pub(super) struct Ahead {
 
 #[derive(Debug)]
 struct Slot {
-    header: [u8; PIECE_HEADER_LEN],
+    /// `None`: the block goes on with a message that began before it.
+    header: Option<[u8; PIECE_HEADER_LEN]>,
     to: BlockBuf,
 }
 
 /// What a read left in one of the places.
 pub(super) enum Landed {
-    /// A block, whole or in part.
-    Block { span: Span, filled: usize, to: BlockBuf },
+    /// A block, whole or in part; the span is that of it and of what follows in its message.
+    Blocks { span: Span, filled: usize, to: BlockBuf },
     /// The read ended before the header did, or just before it.
     Nothing,
     /// Something else: see [`Ahead::join`].
@@ -47,12 +48,22 @@ pub(super) enum Landed {
 }
 
 impl Ahead {
-    /// Makes places for at most `most` blocks.
-    pub(super) fn prepare(&mut self, pool: &BlockPool, most: u64) {
-        let wanted = (2 * self.used + 1).min(AHEAD_MAX);
+    /// Makes places for at most `most` blocks: for those that `rest` is to come of a message, then
+    /// for messages of `run` blocks.
+    pub(super) fn prepare(&mut self, pool: &BlockPool, most: u64, rest: Option<Span>, run: usize) {
+        let rest = rest.map_or(0, |rest| rest.length);
+        let (whole, is_cut) = ((rest / BLOCK_SIZE) as usize, !rest.is_multiple_of(BLOCK_SIZE));
+        // Behind a block that is no whole one nothing has a known place.
+        let known = if is_cut { whole } else { AHEAD_MAX };
+        let wanted = (2 * self.used + run).min(AHEAD_MAX).min(known);
         let count = usize::try_from(most).unwrap_or(AHEAD_MAX).min(wanted);
+        // The only slot there may be has a header.
+        let mut before_header = if self.slots.is_empty() { whole } else { run - 1 };
         while self.slots.len() < count {
-            self.slots.push_back(Slot { header: [0; PIECE_HEADER_LEN], to: pool.take() });
+            let leads = before_header == 0;
+            before_header = if leads { run - 1 } else { before_header - 1 };
+            let header = leads.then_some([0; PIECE_HEADER_LEN]);
+            self.slots.push_back(Slot { header, to: pool.take() });
         }
         self.used = 0;
     }
@@ -62,35 +73,48 @@ impl Ahead {
         let begun = self.begun;
         self.slots.iter_mut().enumerate().flat_map(move |(at, slot)| {
             let skip = if at == 0 { begun } else { 0 };
-            let header = slot.header.get_mut(skip..).unwrap_or_default();
-            [header, slot.to.as_mut()]
+            let header = slot.header.as_mut().and_then(|header| header.get_mut(skip..));
+            [header.unwrap_or_default(), slot.to.as_mut()]
         })
     }
 
-    /// Takes what a read left in the first place. `left` are the bytes of the read from there on.
-    pub(super) fn take(&mut self, left: &mut usize, limits: &FrameLimits) -> Landed {
+    /// Takes what a read left in the first place. `left` are the bytes of the read from there on,
+    /// `rest` is to come of the message before them.
+    pub(super) fn take(
+        &mut self,
+        left: &mut usize,
+        rest: Option<Span>,
+        limits: &FrameLimits,
+    ) -> Landed {
         let Some(first) = self.slots.front() else { return Landed::Nothing };
-        let here = (self.begun + *left).min(PIECE_HEADER_LEN);
-        let header = first.header.get(..here).unwrap_or_default();
         if *left == 0 {
             return Landed::Nothing;
         }
-        let Some(span) = whole_block(header, limits) else {
-            return match begins_whole_block(header) {
-                true => {
-                    self.begun = here;
-                    *left = 0;
-                    Landed::Nothing
+        let span = match (&first.header, rest) {
+            (None, Some(rest)) => rest,
+            (Some(header), None) => {
+                let here = (self.begun + *left).min(PIECE_HEADER_LEN);
+                let header = header.get(..here).unwrap_or_default();
+                match whole_block(header, limits) {
+                    Some(span) => {
+                        *left -= PIECE_HEADER_LEN - std::mem::take(&mut self.begun);
+                        span
+                    }
+                    None if begins_whole_block(header) => {
+                        self.begun = here;
+                        *left = 0;
+                        return Landed::Nothing;
+                    }
+                    None => return Landed::Else,
                 }
-                false => Landed::Else,
-            };
+            }
+            _ => return Landed::Else,
         };
         let Some(Slot { to, .. }) = self.slots.pop_front() else { return Landed::Nothing };
-        *left -= PIECE_HEADER_LEN - std::mem::take(&mut self.begun);
         let filled = (*left).min(BlockBuf::CAPACITY);
         *left -= filled;
         self.used += 1;
-        Landed::Block { span, filled, to }
+        Landed::Blocks { span, filled, to }
     }
 
     /// Gives back what no byte came for.
@@ -102,7 +126,8 @@ impl Ahead {
     /// all of it lies there as it came. Gives the bytes in all.
     pub(super) fn join(&mut self, left: usize, scratch: &mut Vec<u8>) -> usize {
         let all = std::mem::take(&mut self.begun) + left;
-        let places = self.slots.len() * (PIECE_HEADER_LEN + BlockBuf::CAPACITY);
+        let headers = self.slots.iter().filter(|slot| slot.header.is_some()).count();
+        let places = headers * PIECE_HEADER_LEN + self.slots.len() * BlockBuf::CAPACITY;
         let here = all.min(places);
         if scratch.len() < all {
             scratch.resize(all, 0);
@@ -110,7 +135,8 @@ impl Ahead {
         scratch.copy_within(..all - here, here);
         let mut rest = scratch.get_mut(..here).unwrap_or_default();
         for slot in &mut self.slots {
-            for part in [&slot.header[..], slot.to.as_mut()] {
+            let header = slot.header.as_ref().map_or(&[][..], |header| header);
+            for part in [header, slot.to.as_mut()] {
                 let (to, later) = rest.split_at_mut(part.len().min(rest.len()));
                 to.copy_from_slice(part.get(..to.len()).unwrap_or_default());
                 rest = later;
@@ -125,11 +151,11 @@ impl Ahead {
     }
 }
 
-/// The block that a whole header announces, when it is one of full length.
+/// What a whole header announces, when it is one or more blocks of full length.
 fn whole_block(header: &[u8], limits: &FrameLimits) -> Option<Span> {
     match frame::decode(header, limits) {
         Ok(Some((PIECE_HEADER_LEN, Message::Piece(span))))
-            if span.length as usize == BlockBuf::CAPACITY =>
+            if span.length.is_multiple_of(BLOCK_SIZE) =>
         {
             Some(span)
         }
@@ -137,10 +163,11 @@ fn whole_block(header: &[u8], limits: &FrameLimits) -> Option<Span> {
     }
 }
 
-/// Whether these bytes may become the header of a block of full length.
+/// Whether these bytes may become the header of blocks of full length. What is taken for one and
+/// proves to be something else only waits for its own end here.
 fn begins_whole_block(bytes: &[u8]) -> bool {
-    bytes.len() < PIECE_HEADER_LEN && bytes.iter().zip(FULL_BLOCK).all(|(a, b)| *a == b)
+    // The length of the message, whose lower half is that of the fields before the payload, and its id.
+    let known = [(0xFF, 0), (0xF8, 0), (0x3F, 0), (0xFF, 9), (0xFF, 7)];
+    let fits = |(byte, (mask, value)): (&u8, (u8, u8))| byte & mask == value;
+    bytes.len() < PIECE_HEADER_LEN && bytes.iter().zip(known).all(fits)
 }
-
-/// How the header of a block of full length begins: the length of the message and its id.
-pub(super) const FULL_BLOCK: [u8; 5] = [0, 0, 0x40, 9, 7];

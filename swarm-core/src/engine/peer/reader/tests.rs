@@ -59,28 +59,47 @@ fn read(
 
 fn reader(asked: u64) -> Reader {
     let mut reader = Reader::new(BlockPool::new(64));
+    reader.set_run_max(frame::RUN_MAX);
     reader.ask(asked);
     reader
 }
 
+/// Every message in order, and every block with what it consists of, runs taken apart.
 fn check(stream: &[Sent], out: &[Incoming]) {
-    assert_eq!(stream.len(), out.len());
-    for (sent, came) in stream.iter().zip(out) {
-        match (sent, came) {
-            (Sent::Message(sent), Incoming::Message(came)) => assert_eq!(sent, came),
-            (Sent::Block(sent), Incoming::Block(came, data)) => {
-                assert_eq!(sent, came);
-                assert_eq!(payload(*sent), **data);
+    let mut out = out.iter();
+    for sent in stream {
+        match sent {
+            Sent::Message(sent) => match out.next() {
+                Some(Incoming::Message(came)) => assert_eq!(sent, came),
+                other => panic!("{other:?}"),
+            },
+            Sent::Block(run) => {
+                let mut begin = run.begin;
+                for part in payload(*run).chunks(BLOCK_SIZE as usize) {
+                    let length = u32::try_from(part.len()).unwrap();
+                    match out.next() {
+                        Some(Incoming::Block(came, data)) => {
+                            assert_eq!(*came, Span { begin, length, ..*run });
+                            assert!(*part == **data);
+                        }
+                        other => panic!("{other:?}"),
+                    }
+                    begin += length;
+                }
             }
-            other => panic!("{other:?}"),
         }
     }
+    assert_eq!(out.count(), 0);
 }
 
 fn any_sent() -> impl Strategy<Value = Sent> {
     prop_oneof![
         (0u32..9, 1u32..=BLOCK_SIZE).prop_map(|(piece, length)| Sent::Block(span(piece, length))),
         (0u32..9).prop_map(|piece| Sent::Block(span(piece, BLOCK_SIZE))),
+        (0u32..9, 1u32..=16)
+            .prop_map(|(piece, blocks)| Sent::Block(span(piece, blocks * BLOCK_SIZE))),
+        (0u32..9, BLOCK_SIZE..=frame::RUN_MAX)
+            .prop_map(|(piece, length)| Sent::Block(span(piece, length))),
         (0u32..9).prop_map(|piece| Sent::Message(Message::Have(PieceIndex::new(piece)))),
         Just(Sent::Message(Message::KeepAlive)),
         prop::collection::vec(any::<u8>(), 0..9000).prop_map(|payload| {
@@ -97,7 +116,7 @@ proptest! {
     ) {
         let bytes = bytes_of(&stream);
         let mut rest = &bytes[..];
-        let mut reader = reader(30);
+        let mut reader = reader(16 * 30);
         let mut out = Vec::new();
         let mut total = 0;
         let mut limits = limits.iter().cycle();
@@ -197,10 +216,65 @@ fn a_read_takes_no_more_buffers_than_blocks_were_asked_for() {
 }
 
 #[test]
+fn blocks_of_runs_come_to_their_places() {
+    let run = |piece| Sent::Block(span(piece, frame::RUN_MAX));
+    let stream: Vec<_> = (0..40).map(run).collect();
+    let bytes = bytes_of(&stream);
+    for limit in [7000, 100_000, usize::MAX] {
+        let (mut reader, mut rest, mut out) = (reader(40 * 16), &bytes[..], Vec::new());
+        while !rest.is_empty() {
+            read(&mut reader, &mut rest, limit, &mut out).unwrap();
+        }
+        check(&stream, &out);
+        assert_eq!(reader.scratch.len(), SCRATCH_MIN, "none went by the scratch buffer");
+        drop(out);
+        assert_eq!(reader.pool.in_use(), 0);
+    }
+}
+
+#[test]
+fn a_run_from_a_peer_that_may_send_none_ends_the_connection() {
+    let bytes = bytes_of(&[Sent::Block(span(1, 2 * BLOCK_SIZE))]);
+    for (run_max, whole) in
+        [(None, false), (Some(2 * BLOCK_SIZE - 1), false), (Some(2 * BLOCK_SIZE), true)]
+    {
+        let (mut reader, mut rest, mut out) =
+            (Reader::new(BlockPool::new(4)), &bytes[..], Vec::new());
+        reader.ask(2);
+        if let Some(bytes) = run_max {
+            reader.set_run_max(bytes);
+        }
+        let end = loop {
+            match read(&mut reader, &mut rest, 1000, &mut out) {
+                Err(why) => break Some(why),
+                Ok(_) if rest.is_empty() => break None,
+                Ok(_) => {}
+            }
+        };
+        assert_eq!(end, (!whole).then_some(CloseReason::Malformed));
+        assert_eq!(out.len(), if whole { 2 } else { 0 });
+    }
+}
+
+#[test]
+fn every_block_of_a_run_that_nobody_asked_for_counts() {
+    let bytes = bytes_of(&vec![Sent::Block(span(1, frame::RUN_MAX)); 3]);
+    let (mut reader, mut rest, mut out) = (reader(5), &bytes[..], Vec::new());
+    let end = loop {
+        if let Err(why) = read(&mut reader, &mut rest, 5000, &mut out) {
+            break why;
+        }
+    };
+    assert_eq!((end, out.len(), reader.pool.peak()), (CloseReason::Misbehaved, 5, 5));
+}
+
+#[test]
 fn a_message_between_blocks_puts_nothing_out_of_order() {
     let mut stream: Vec<_> = (0..9).map(|piece| Sent::Block(span(piece, BLOCK_SIZE))).collect();
     stream.insert(6, Sent::Message(Message::Have(PieceIndex::new(1))));
     stream.insert(4, Sent::Block(span(77, 100)));
+    stream.insert(2, Sent::Block(span(78, 5 * BLOCK_SIZE)));
+    stream.insert(2, Sent::Block(span(79, 3 * BLOCK_SIZE + 5)));
     let bytes = bytes_of(&stream);
     for limit in [5000, 100_000, usize::MAX] {
         let (mut reader, mut rest, mut out) = (reader(20), &bytes[..], Vec::new());
@@ -209,12 +283,6 @@ fn a_message_between_blocks_puts_nothing_out_of_order() {
         }
         check(&stream, &out);
     }
-}
-
-#[test]
-fn the_header_of_a_full_block_begins_as_it_is_expected_to() {
-    let header = frame::piece_header(span(3, BLOCK_SIZE));
-    assert_eq!(header[..5], ahead::FULL_BLOCK);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::geometry::Geometry;
 use crate::proto::PeerKey;
 use crate::storage::{Presence, Storage, StorageError};
 use crate::types::PieceIndex;
-use crate::wire::Message;
+use crate::wire::{Message, frame};
 use bytes::BytesMut;
 use socket2::SockRef;
 use std::fs::File;
@@ -74,6 +74,7 @@ struct World {
     outbox: Outbox,
     mail: mpsc::Receiver<Mail>,
     storage: Arc<Claims>,
+    geometry: Geometry,
     pool: BlockPool,
     /// Blocks asked of the workers.
     cold: u64,
@@ -120,6 +121,17 @@ async fn world_of(
     rate: Option<u64>,
     claim: fn(Range<u64>) -> Option<u64>,
 ) -> World {
+    world_in_pieces(file, blocks, 1, rate, claim).await
+}
+
+/// The same with so many blocks in every piece.
+async fn world_in_pieces(
+    file: File,
+    blocks: u64,
+    per_piece: u64,
+    rate: Option<u64>,
+    claim: fn(Range<u64>) -> Option<u64>,
+) -> World {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let remote = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (stream, _) = listener.accept().await.unwrap();
@@ -138,10 +150,11 @@ async fn world_of(
         up: Throttle::new(gate(rate), gate(None)),
     });
     let storage = Arc::new(Claims { file: Arc::new(file), claim });
-    let geometry = Geometry::new(BLOCK, blocks * BLOCK).unwrap();
+    let geometry = Geometry::new(per_piece * BLOCK, blocks * BLOCK).unwrap();
     outbox.set_source(Source { storage: storage.clone(), geometry });
     Tasks::new().spawn("peer", connection);
-    World { remote, outbox, mail, storage, pool, cold: 0, unread: Vec::new(), closed: None }
+    let (cold, unread, closed) = (0, Vec::new(), None);
+    World { remote, outbox, mail, storage, geometry, pool, cold, unread, closed }
 }
 
 impl World {
@@ -179,7 +192,7 @@ impl World {
         for span in report.cold {
             let mut data = self.pool.take();
             data.set_len(BLOCK_LEN);
-            let offset = u64::from(span.piece.get()) * BLOCK;
+            let offset = self.geometry.span_range(span).start;
             match self.storage.read_at(offset, &mut [IoSliceMut::new(data.as_mut())]) {
                 Ok(()) => self.outbox.post_read([(span, data)]),
                 Err(_) => self.outbox.post_unread([span]),
@@ -254,6 +267,99 @@ async fn blocks_go_in_the_order_of_the_requests_wherever_they_lie() {
     world.outbox.post_blocks(&asked);
     let due = frames(&content(BLOCKS), &asked);
     assert!(world.receive(due.len()).await.0 == due);
+}
+
+/// The payload of the `piece` messages in a stream, and the longest of them; `None` while the last
+/// of them is not whole.
+fn taken_apart(mut stream: &[u8]) -> Option<(Vec<u8>, usize)> {
+    let limits = frame::FrameLimits { piece_count: None, run_max: Some(frame::RUN_MAX) };
+    let (mut all, mut longest) = (Vec::new(), 0);
+    while !stream.is_empty() {
+        let (taken, message) = frame::decode(stream, &limits).unwrap()?;
+        let Message::Piece(span) = message else { panic!("{message:?}") };
+        let (frame, rest) = stream.split_at_checked(taken + span.length as usize)?;
+        all.extend_from_slice(&frame[taken..]);
+        longest = longest.max(frame.len() - taken);
+        stream = rest;
+    }
+    Some((all, longest))
+}
+
+const RUN_BLOCKS: u64 = 240;
+const RUN_PER_PIECE: u32 = 24;
+
+/// Blocks in order, piece after piece.
+fn in_order() -> Vec<Span> {
+    let block = |at: u32| {
+        let (piece, block) = (at / RUN_PER_PIECE, at % RUN_PER_PIECE);
+        Span { piece: PieceIndex::new(piece), begin: block * BLOCK_SIZE, length: BLOCK_SIZE }
+    };
+    (0..u32::try_from(RUN_BLOCKS).unwrap()).map(block).collect()
+}
+
+/// What comes of passes in which a message may have so many bytes of blocks, and the bytes that
+/// the longest had.
+async fn sent_in_runs(run_max: u32) -> (Vec<u8>, usize) {
+    let file = tempfile::tempfile().unwrap();
+    file.write_all_at(&content(RUN_BLOCKS), 0).unwrap();
+    let storage = Arc::new(Claims { file: Arc::new(file), claim: all });
+    let geometry = Geometry::new(u64::from(RUN_PER_PIECE) * BLOCK, RUN_BLOCKS * BLOCK).unwrap();
+    let source = Source { storage, geometry };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut remote = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (stream, _) = listener.accept().await.unwrap();
+    let mut writer = Writer::default();
+    writer.push_blocks(in_order().into_iter().map(|span| (span, geometry.span_range(span).start)));
+    let (mut came, mut sent, mut way) = (Vec::new(), Vec::new(), Way::Direct);
+    loop {
+        if let Some((all, longest)) = taken_apart(&came)
+            && sent.len() as u64 == RUN_BLOCKS
+            && all.len() as u64 == RUN_BLOCKS * BLOCK
+        {
+            assert_eq!(sent, in_order(), "each block is reported");
+            return (all, longest);
+        }
+        let (room, sent, way) = (100_000, &mut sent, &mut way);
+        let mut pass = Pass { stream: &stream, writer: &mut writer, sent, room, run_max, way };
+        // A full socket is no error here: the other end reads on.
+        let _ = stream.try_io(Interest::WRITABLE, || pass.run(&source));
+        assert_ne!(timeout(LIMIT, remote.read_buf(&mut came)).await.expect("in time").unwrap(), 0);
+    }
+}
+
+#[tokio::test]
+async fn blocks_go_in_runs_as_long_as_the_peer_takes_them() {
+    for (run_max, longest) in
+        [(0, 1), (3 * BLOCK_SIZE - 1, 2), (3 * BLOCK_SIZE, 3), (frame::RUN_MAX, 16)]
+    {
+        let (came, found) = sent_in_runs(run_max).await;
+        assert!(came == content(RUN_BLOCKS), "every byte, in order");
+        assert_eq!(found, longest * BLOCK_LEN);
+    }
+}
+
+#[tokio::test]
+async fn the_same_bytes_come_in_runs_from_files_and_workers() {
+    let file = tempfile::tempfile().unwrap();
+    file.write_all_at(&content(RUN_BLOCKS), 0).unwrap();
+    let mut world = world_in_pieces(file, RUN_BLOCKS, RUN_PER_PIECE.into(), None, some).await;
+    world.outbox.set_run_max(frame::RUN_MAX);
+    world.outbox.post_blocks(&in_order());
+    let (mut stream, mut sent) = (Vec::new(), Vec::new());
+    loop {
+        if let Some((came, _)) = taken_apart(&stream)
+            && came.len() as u64 == RUN_BLOCKS * BLOCK
+        {
+            assert!(came == content(RUN_BLOCKS), "every byte, in order");
+            return;
+        }
+        tokio::select! {
+            read = timeout(LIMIT, world.remote.read_buf(&mut stream)) => {
+                assert_ne!(read.expect("in time").unwrap(), 0);
+            }
+            Some(mail) = world.mail.recv() => world.on_mail(mail, &mut sent),
+        }
+    }
 }
 
 #[tokio::test]

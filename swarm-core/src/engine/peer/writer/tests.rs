@@ -167,6 +167,117 @@ fn a_run_ends_at_a_gap_and_at_its_bound() {
     assert_eq!(writer.stored_run(), Some(0..10 * STORED_RUN_MAX as u64));
 }
 
+/// Blocks of one piece, the last one short.
+fn of_one_piece(count: u32) -> Vec<(Span, u64)> {
+    let block = |at: u32| {
+        let length = if at + 1 == count { 100 } else { BLOCK_SIZE };
+        let begin = at * BLOCK_SIZE;
+        (Span { piece: PieceIndex::new(3), begin, length }, u64::from(begin))
+    };
+    (0..count).map(block).collect()
+}
+
+fn header_len(writer: &Writer) -> usize {
+    writer.stored().unwrap().header().len()
+}
+
+#[test]
+fn blocks_of_a_piece_that_lie_end_to_end_become_one_frame() {
+    let most = 4 * BLOCK_SIZE;
+    let mut writer = Writer::default();
+    writer.push_blocks(of_one_piece(6));
+    writer.join(u64::MAX, most);
+    let first = writer.stored().unwrap();
+    assert_eq!(first.header(), piece_header(Span { length: most, ..first.span }));
+    assert_eq!(first.frame_end, u64::from(most));
+    writer.push_control(&mut BytesMut::from(&b"control"[..]));
+    let mut sent = Vec::new();
+    writer.advance(7, &mut sent);
+    // The header, two blocks and a half.
+    writer.advance(PIECE_HEADER_LEN + 2 * BLOCK_SIZE as usize + 5000, &mut sent);
+    assert_eq!(sent.len(), 2);
+    writer.push_control(&mut BytesMut::from(&b"control"[..]));
+    writer.join(u64::MAX, u32::MAX);
+    assert_eq!(header_len(&writer), 0, "it is in the middle of the frame");
+    assert_eq!(
+        writer.stored().unwrap().frame_end,
+        u64::from(most),
+        "which stays as long as it was said to be"
+    );
+    assert_eq!(writer.gather(usize::MAX).len(), 0, "no message cuts in");
+    writer.advance(2 * BLOCK_SIZE as usize - 5000, &mut sent);
+    assert_eq!(writer.gather(usize::MAX).len(), 7);
+    writer.advance(7, &mut sent);
+    writer.join(u64::MAX, most);
+    assert_eq!(
+        writer.stored().unwrap().frame_end,
+        u64::from(5 * BLOCK_SIZE + 100),
+        "the short one ends the piece"
+    );
+    assert_eq!(sent.len(), 4);
+}
+
+#[test]
+fn what_is_not_the_next_whole_block_is_not_joined() {
+    let [first, second, third] = [0, 1, 2].map(|at| of_one_piece(9)[at]);
+    let other = (Span { piece: PieceIndex::new(4), ..second.0 }, second.1);
+    let half = (Span { length: BLOCK_SIZE / 2, ..first.0 }, first.1);
+    let behind = (Span { begin: BLOCK_SIZE / 2, ..first.0 }, u64::from(BLOCK_SIZE / 2));
+    for blocks in [[first, third], [first, other], [half, behind], [second, first]] {
+        let mut writer = Writer::default();
+        writer.push_blocks(blocks);
+        writer.join(u64::MAX, u32::MAX);
+        assert_eq!(writer.stored().unwrap().header(), piece_header(blocks[0].0), "{blocks:?}");
+    }
+    for (end, most) in [(u64::from(2 * BLOCK_SIZE) - 1, u32::MAX), (u64::MAX, 2 * BLOCK_SIZE - 1)] {
+        let mut writer = Writer::default();
+        writer.push_blocks([first, second]);
+        writer.join(end, most);
+        assert_eq!(writer.stored().unwrap().header(), piece_header(first.0));
+    }
+}
+
+#[test]
+fn a_join_is_undone_when_the_blocks_turn_cold_before_the_frame_is_begun() {
+    let pool = BlockPool::new(4);
+    let mut writer = Writer::default();
+    writer.push_blocks(of_one_piece(3));
+    writer.join(u64::MAX, u32::MAX);
+    let mut cold = Vec::new();
+    writer.await_all(&mut cold);
+    assert_eq!(cold.len(), 3);
+    assert_eq!(writer.drop_unread(&[cold[1]]), Ok(()), "nothing was promised");
+    for span in [cold[0], cold[2]] {
+        writer.fill(span, read(&pool, span));
+    }
+    let due = 2 * PIECE_HEADER_LEN + BLOCK_SIZE as usize + 100;
+    assert_eq!(writer.gather(usize::MAX).len(), due);
+}
+
+#[test]
+fn a_block_of_a_frame_that_is_begun_must_be_read() {
+    let pool = BlockPool::new(4);
+    let mut writer = Writer::default();
+    writer.push_blocks(of_one_piece(4));
+    writer.join(u64::MAX, 3 * BLOCK_SIZE);
+    writer.advance(PIECE_HEADER_LEN + 10, &mut Vec::new());
+    let mut cold = Vec::new();
+    writer.await_all(&mut cold);
+    writer.fill(cold[0], read(&pool, cold[0]));
+    writer.push_control(&mut BytesMut::from(&b"control"[..]));
+    let whole = BLOCK_SIZE as usize;
+    assert_eq!(writer.gather(usize::MAX).len(), whole - 10, "the rest of the frame is awaited");
+    writer.advance(whole - 10, &mut Vec::new());
+    assert_eq!(writer.gather(usize::MAX).len(), 0);
+    assert_eq!(writer.drop_unread(&[cold[3]]), Ok(()), "it is of the next frame");
+    assert_eq!(writer.drop_unread(&[cold[2]]), Err(CloseReason::Lost));
+    for span in [cold[1], cold[2]] {
+        writer.fill(span, read(&pool, span));
+    }
+    assert_eq!(writer.gather(whole + 5).len(), whole + 5, "and nothing cuts into it");
+    assert_eq!(writer.gather(usize::MAX).len(), 2 * whole + 7);
+}
+
 proptest! {
     #[test]
     fn however_it_is_written_every_byte_goes_out_once_and_in_order(

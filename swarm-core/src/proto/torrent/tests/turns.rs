@@ -47,6 +47,23 @@ fn a_mate_is_asked_when_it_says_so_and_told_when_the_turn_is_too_long() {
     assert_eq!((requests(&out, 1).len(), told(&out, 1)), (0, vec![MateMessage::Pass]));
 }
 
+/// Only one of us knows what a run is; who offers them to anybody else offers them in vain.
+#[test]
+fn a_mate_that_takes_runs_is_sent_runs_and_nobody_else() {
+    let runs = |ids: &[Extension], run_max| {
+        let mut story = Story::leech();
+        story.meet(1, FAST, Direction::Incoming);
+        let ids = ExtensionIds::local(ids);
+        let payload = ExtendedHandshake { ids, run_max, ..ExtendedHandshake::default() }.encode();
+        let out = story.say(1, Message::Extended { id: HANDSHAKE_ID, payload });
+        out.iter().filter(|o| matches!(o, Output::Runs { .. })).cloned().collect::<Vec<_>>()
+    };
+    let due = Output::Runs { peer: PeerKey(1), bytes: 100_000 };
+    assert_eq!(runs(&[Extension::Mate], Some(100_000)), [due]);
+    assert_eq!(runs(&[Extension::Mate], None), []);
+    assert_eq!(runs(&[Extension::UtPex], Some(100_000)), []);
+}
+
 #[test]
 fn a_mate_that_sets_us_free_is_asked_at_once() {
     let mut story = Story::leech();
