@@ -81,7 +81,7 @@ use crate::geometry::FileSlice;
 use crate::types::FileIndex;
 use beneath::Root;
 use handles::{Access, Handles, Key};
-use holes::data_within;
+use holes::{data_within, has_data};
 use journal::Journal;
 use lock::Lock;
 use rustix::fs::Advice;
@@ -243,7 +243,7 @@ impl FsStorage {
             Ok(_) => {}
             Err(_) => return Presence::Data,
         }
-        data_within(&file, at..end).map_or(Presence::Zeros, |_| Presence::Data)
+        if has_data(&file, at..end) { Presence::Data } else { Presence::Zeros }
     }
 
     /// What to open for a slice, and where in it the slice begins.
