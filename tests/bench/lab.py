@@ -107,10 +107,10 @@ def content(path, mib):
 
 
 def parts(folder, count, mib):
-    """A folder of so many files that together have `mib`: `0.bin`, `1.bin` and so on."""
+    """A folder of so many files that together have `mib`: `00.bin`, `01.bin` and so on, as they are ordered."""
     os.makedirs(folder)
     for number in range(count):
-        content(os.path.join(folder, f"{number}.bin"), mib // count)
+        content(os.path.join(folder, f"{number:02}.bin"), mib // count)
 
 
 def torrent(path, source, piece_length, tracker):

@@ -101,7 +101,7 @@ class Rqbit(Peer):
 
     def seed(self, job):
         if job.only is not None:
-            return self.command(job, "--overwrite", "-r", rf"{job.only}\.bin", "-o", job.folder)
+            return self.command(job, "--overwrite", "-r", rf"{job.only:02}\.bin", "-o", job.folder)
         return self.command(job, "--overwrite", "-o", os.path.dirname(job.content))
 
     def fetch(self, job):

@@ -106,7 +106,7 @@ def partial(scene, job, place):
     """Lays out the one file that a partial seed has: the same bytes under another name, not copied."""
     job.folder = os.path.join(place, f"part-{job.only}")
     os.makedirs(job.target)
-    name = f"{job.only}.bin"
+    name = f"{job.only:02}.bin"
     os.link(os.path.join(scene.content, name), os.path.join(job.target, name))
 
 

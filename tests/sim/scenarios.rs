@@ -370,7 +370,7 @@ fn a_torrent_that_fifty_have_a_piece_each_of_is_fetched_from_all_fifty() {
             .collect();
         let to = world.add(Spec::leech());
         world.introduce(to, &parts);
-        world.finish(&[to], minutes(1));
+        world.finish(&[to], Duration::from_secs(4));
         wind_up(&mut world);
     }
 }

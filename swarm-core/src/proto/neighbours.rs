@@ -11,6 +11,9 @@
 //! - Strangers serve few at a time and by what they get, so more of them are needed:
 //!   [`STRANGERS_SOUGHT`] are worth as much as ten of our own. A neighbour that neither side has
 //!   wanted anything of for [`USELESS_AFTER`] counts like a stranger, whoever it is.
+//! - Who only serves, as a seed or with a part, is no link between others: it counts like a
+//!   stranger, for a fetch is as fast as all who serve it together. When it has nothing more that
+//!   we lack it does not count at all.
 //! - Who has [`MATES_KEPT`] mates sends the next one on: it has fifty candidates, and others
 //!   have fewer neighbours. It is sent on once; if it comes back, it has nobody else (perhaps
 //!   we are the only one that can be dialled), and is taken in.
@@ -56,8 +59,12 @@ const KIND_LEN: usize = 3;
 /// The neighbours of a torrent, counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Neighbours {
-    /// Neighbours that run our client and are of use.
+    /// Neighbours that run our client, fetch, and are of use.
     pub mates: usize,
+    /// Those who only serve, and have something for us.
+    pub serving: usize,
+    /// Those who only serve, and have nothing more for us.
+    pub spent: usize,
     /// All others.
     pub strangers: usize,
     /// Dials under way.
@@ -110,8 +117,8 @@ impl Neighbours {
     /// there is; `most` is how many the torrent may have.
     #[must_use]
     pub fn room(&self, most: usize, more: usize) -> usize {
-        let taken = self.mates + self.strangers;
-        let worth = self.mates * MATE_WORTH + self.strangers;
+        let taken = self.mates + self.serving + self.spent + self.strangers;
+        let worth = self.mates * MATE_WORTH + self.serving + self.strangers;
         // Who is at the other end of a dial shows when it connects. Until more strangers than
         // mates have been met, everybody may be a mate.
         let each = if self.strangers > self.mates { 1 } else { MATE_WORTH };
@@ -158,7 +165,7 @@ mod tests {
     use super::*;
 
     fn room(mates: usize, strangers: usize, dialling: usize) -> usize {
-        Neighbours { mates, strangers, dialling }.room(100, 0)
+        Neighbours { mates, strangers, dialling, ..Neighbours::default() }.room(100, 0)
     }
 
     fn id(n: u8) -> PeerId {
@@ -186,15 +193,28 @@ mod tests {
 
     #[test]
     fn there_is_never_room_for_more_than_the_torrent_may_have() {
-        let few = Neighbours { mates: 0, strangers: 3, dialling: 1 };
+        let few = Neighbours { strangers: 2, spent: 1, dialling: 1, ..Neighbours::default() };
         assert_eq!((few.room(5, 0), few.room(4, 0), few.room(2, 0)), (1, 0, 0));
         assert_eq!(few.room(50, usize::MAX / 8), 46);
     }
 
     #[test]
+    fn of_those_who_only_serve_as_many_are_sought_as_of_strangers_but_not_all_at_once() {
+        let room = |serving| Neighbours { serving, ..Neighbours::default() }.room(100, 0);
+        assert_eq!([0, 1, 10, 25, 49, 50].map(room), [10, 10, 8, 5, 1, 0]);
+    }
+
+    #[test]
+    fn who_has_nothing_more_for_us_keeps_nobody_from_being_sought() {
+        let spent = Neighbours { spent: 10, ..Neighbours::default() };
+        assert_eq!(spent.room(100, 0), MATES_SOUGHT);
+        assert_eq!(spent.room(15, 0), 5, "but a connection is a connection");
+    }
+
+    #[test]
     fn who_starves_looks_for_ten_more_now_and_then_and_keeps_them() {
         let (mut appetite, mut now) = (Appetite::default(), Moment::ZERO);
-        let ten = Neighbours { mates: 10, strangers: 0, dialling: 0 };
+        let ten = Neighbours { mates: 10, ..Neighbours::default() };
         for (is_fed, more) in [(false, 0), (false, 10), (false, 20), (true, 20), (false, 20)] {
             now += STARVED_AFTER;
             appetite.look(now, is_fed);

@@ -327,6 +327,7 @@ impl Torrent {
 
     fn on_complete(&mut self, now: Moment) {
         self.enter(Phase::Seeding);
+        self.tell_upload_only(now);
         self.review_all(now);
         self.drop_redundant(now);
         self.rechoke(now);

@@ -8,6 +8,7 @@ use super::super::candidates::Parting;
 use super::super::input::{CloseReason, Direction};
 use super::super::neighbours::{MATES_KEPT, Neighbours, USELESS_AFTER, are_mates};
 use super::super::peer::{Identity, Peer};
+use super::super::picker::PeerHave;
 use super::{Phase, Torrent};
 use crate::types::{Limit, Moment, PeerId};
 use std::net::SocketAddr;
@@ -23,10 +24,27 @@ impl Torrent {
     /// Counts the neighbours: when one comes or goes, and now and then, for one may become
     /// useless by doing nothing.
     pub(super) fn count_neighbours(&mut self, now: Moment) {
-        let is_of_use =
-            |peer: &&Peer| self.is_mate(&peer.id) && now.since(peer.times.useful) < USELESS_AFTER;
-        let mates = self.peers.values().filter(is_of_use).count();
-        self.neighbours = Neighbours { mates, strangers: self.peers.len() - mates, dialling: 0 };
+        let mut counted = Neighbours::default();
+        for peer in self.peers.values() {
+            let serves = peer.wire.upload_only || peer.known().is_some_and(PeerHave::is_all);
+            let is_of_use = now.since(peer.times.useful) < USELESS_AFTER;
+            if self.phase == Phase::Downloading && serves && !peer.download.interested {
+                counted.spent += 1;
+            } else if serves {
+                counted.serving += 1;
+            } else if self.is_mate(&peer.id) && is_of_use {
+                counted.mates += 1;
+            } else {
+                counted.strangers += 1;
+            }
+        }
+        self.neighbours = counted;
+    }
+
+    /// Dials more if those we know have turned out to be of less use than we thought.
+    pub(super) fn seek_neighbours(&mut self, now: Moment) {
+        self.count_neighbours(now);
+        self.dial(now);
     }
 
     /// Whether those we know are of use; if not, more are sought.

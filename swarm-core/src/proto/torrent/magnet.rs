@@ -4,7 +4,7 @@
 use super::super::PeerKey;
 use super::super::input::CloseReason;
 use super::super::output::Output;
-use super::super::peer::{Peer, serving};
+use super::super::peer::{Greeting, Peer, serving};
 use super::blame::Giver;
 use super::metadata::Step;
 use super::{Phase, Torrent};
@@ -22,8 +22,8 @@ const SPOKEN: [Extension; 4] =
 impl Torrent {
     /// What we say of ourselves to this peer.
     pub(super) fn extended_handshake(&self, key: PeerKey) -> Bytes {
-        let upload_only = self.phase == Phase::Seeding
-            && self.content.as_ref().is_some_and(|content| content.picker.have().is_all());
+        // Also who seeds a part and wants no more of it (BEP 21).
+        let upload_only = self.phase == Phase::Seeding;
         let pex = self.exchanges_peers().then_some(Extension::UtPex);
         let spoken: Vec<Extension> = SPOKEN.into_iter().chain(pex).collect();
         ExtendedHandshake {
@@ -56,6 +56,7 @@ impl Torrent {
                 if let (Some(peer), Some(upload_only)) = (self.peers.get_mut(&key), said) {
                     peer.wire.upload_only = upload_only;
                     self.drop_redundant(now);
+                    self.seek_neighbours(now);
                 }
             }
             Some(Extension::Mate) => self.on_mate_message(now, key, payload),
@@ -95,6 +96,21 @@ impl Torrent {
         }
         self.review_standing(now, key);
         self.drop_redundant(now);
+        self.seek_neighbours(now);
+    }
+
+    /// Tells those who understand it whether we fetch anything, when that has changed.
+    pub(super) fn tell_upload_only(&mut self, now: Moment) {
+        let payload = extended::encode_upload_only(self.phase == Phase::Seeding);
+        let told: Vec<(PeerKey, u8)> = self
+            .peers
+            .values()
+            .filter(|peer| peer.greeting != Greeting::Due)
+            .filter_map(|peer| peer.wire.ids.id_of(Extension::UploadOnly).map(|id| (peer.key, id)))
+            .collect();
+        for (key, id) in told {
+            self.send(now, key, Message::Extended { id, payload: payload.clone() });
+        }
     }
 
     /// Begins or goes on fetching the metadata from every peer that offers it.

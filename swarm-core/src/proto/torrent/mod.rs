@@ -369,8 +369,12 @@ impl Torrent {
         let Some(content) = &mut self.content else { return };
         content.picker.set_wanted(wanted);
         if matches!(self.phase, Phase::Downloading | Phase::Seeding) {
-            let complete = content.picker.is_complete();
-            self.enter(if complete { Phase::Seeding } else { Phase::Downloading });
+            let phase =
+                if content.picker.is_complete() { Phase::Seeding } else { Phase::Downloading };
+            if self.phase != phase {
+                self.enter(phase);
+                self.tell_upload_only(now);
+            }
             self.review_all(now);
         }
     }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::proto::neighbours::{MATES_KEPT, MATES_SOUGHT, STRANGERS_SOUGHT, USELESS_AFTER};
+use crate::wire::extended;
 
 impl Story {
     /// A peer of our own kind connects.
@@ -122,6 +123,55 @@ fn a_full_torrent_lets_a_useless_neighbour_go_for_a_newcomer() {
     assert_eq!(story.mates(), 3);
     let out = story.mate(6, Direction::Incoming);
     assert_eq!(was_closed(&out, 6), Some(CloseReason::Full), "one at a time");
+}
+
+/// What a peer was told of whether we fetch anything: in the handshake, and later.
+fn told_upload_only(out: &[Output], host: u8) -> Vec<bool> {
+    let said = sent(out, host).into_iter().filter_map(|message| match message {
+        Message::Extended { id: HANDSHAKE_ID, payload } => {
+            Some(ExtendedHandshake::decode(&payload).unwrap().upload_only.unwrap_or(false))
+        }
+        Message::Extended { id, payload } if id == Extension::UploadOnly.local_id() => {
+            extended::decode_upload_only(&payload)
+        }
+        _ => None,
+    });
+    said.collect()
+}
+
+#[test]
+fn who_has_all_it_wants_says_that_it_fetches_nothing_until_it_wants_more() {
+    let mut story = Story::leech();
+    let mut out = story.meet(1, FAST, Direction::Incoming);
+    let ids = ExtensionIds::local(&[Extension::UploadOnly]);
+    let payload = ExtendedHandshake { ids, ..ExtendedHandshake::default() }.encode();
+    out.extend(story.say(1, Message::Extended { id: HANDSHAKE_ID, payload }));
+    assert_eq!(told_upload_only(&out, 1), [false]);
+    let nothing = || Input::Wanted(Bitfield::none(8));
+    assert_eq!(told_upload_only(&story.tell(nothing()), 1), [true]);
+    assert_eq!(told_upload_only(&story.tell(nothing()), 1), [], "nothing new");
+    let later = story.meet(2, FAST, Direction::Incoming);
+    assert_eq!(told_upload_only(&later, 2), [true]);
+    assert_eq!(told_upload_only(&story.tell(Input::Wanted(Bitfield::all(8))), 1), [false]);
+}
+
+#[test]
+fn those_who_only_serve_make_room_for_others_like_them() {
+    let mut story = Story::leech();
+    story.name(1..60);
+    let serving = ExtendedHandshake { upload_only: Some(true), ..ExtendedHandshake::default() };
+    let payload = serving.encode();
+    for number in 1..=10 {
+        story.mate(number, Direction::Outgoing);
+        let peer = PeerKey(number.into());
+        for message in
+            [Message::HaveAll, Message::Extended { id: HANDSHAKE_ID, payload: payload.clone() }]
+        {
+            story.tell(Input::Message { peer, message });
+        }
+    }
+    assert!(story.torrent.candidates.dialling() > 0, "ten seeds are not all there may be");
+    assert_eq!(story.torrent.neighbours.serving, 10);
 }
 
 #[test]
