@@ -91,7 +91,7 @@ impl Crowd {
     /// How many neighbours a node looks for.
     fn lacks(&self, node: usize) -> usize {
         let mates = self.nodes[node].neighbours.len();
-        Neighbours { mates, strangers: 0, dialling: 0 }.room(CONNECTIONS_MAX, 0)
+        Neighbours { mates, ..Neighbours::default() }.room(CONNECTIONS_MAX, 0)
     }
 
     fn dial(&mut self, from: usize) {
