@@ -61,7 +61,8 @@ mod tests {
     fn a_stretch_ends_with_its_range_or_soon_after_its_data() {
         let file = tempfile::tempfile().unwrap();
         file.set_len(16 * STEP).unwrap();
-        file.write_all_at(&vec![1; 5 * STEP as usize], 4 * STEP).unwrap();
+        let data = vec![1; usize::try_from(5 * STEP).unwrap()];
+        file.write_all_at(&data, 4 * STEP).unwrap();
         assert_eq!(data_within(&file, 0..16 * STEP), Some(4 * STEP..9 * STEP));
         assert_eq!(data_within(&file, 5 * STEP + 3..7 * STEP), Some(5 * STEP + 3..7 * STEP));
         let odd = data_within(&file, 4 * STEP + 4096..16 * STEP).expect("most of it");
