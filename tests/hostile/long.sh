@@ -8,5 +8,5 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 export SWARM_HOSTILE=long
 [ $# -gt 0 ] || set -- hostile::
-cargo test -q -p swarm-tests --test all -- "$@" --skip sim:: \
-    --nocapture --test-threads "${JOBS:-8}" 2>/dev/null | grep '^HOSTILE' | sort
+cargo test -p swarm-tests --test all -- "$@" --skip sim:: \
+    --nocapture --test-threads "${JOBS:-8}" 2>/dev/null | grep -o "HOSTILE .*" | sort

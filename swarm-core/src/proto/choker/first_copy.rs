@@ -35,6 +35,10 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 const REVIEW_EVERY: Duration = Duration::from_secs(10);
 /// Pieces that a peer may keep to itself until we give them again, beyond those that it passed on.
 const KEPT_MAX: u32 = 1;
+/// Strangers that have not passed on anything may have this part of all pieces alone, and at least
+/// so many: what they keep must be given again.
+const TRUST_PART: u32 = 16;
+const TRUST_MIN: u32 = 2;
 /// Pieces remembered that a peer asked for on its own account.
 const OWN_MAX: usize = 256;
 
@@ -50,6 +54,8 @@ pub(crate) struct FirstCopy {
     due: usize,
     /// When the books were compared with who has what.
     reviewed: Moment,
+    /// Pieces that were given on trust: to strangers that have not passed on any.
+    on_trust: usize,
 }
 
 /// One peer's part.
@@ -69,6 +75,13 @@ struct Book {
     idle: bool,
 }
 
+impl Book {
+    /// Pieces that it has, or is about to have, alone.
+    fn len(&self) -> usize {
+        self.due.len() + self.own.len() + self.alone.len()
+    }
+}
+
 impl FirstCopy {
     /// All that no connected peer has is to go out; `start` decides where to begin.
     pub(crate) fn new(piece_count: u32, start: u64, is_out: impl Fn(PieceIndex) -> bool) -> Self {
@@ -77,7 +90,7 @@ impl FirstCopy {
             fresh.remove(piece);
         }
         let cursor = u32::try_from(start % u64::from(piece_count.max(1))).unwrap_or(0);
-        Self { fresh, cursor, books: BTreeMap::new(), due: 0, reviewed: Moment::ZERO }
+        Self { fresh, cursor, books: BTreeMap::new(), due: 0, reviewed: Moment::ZERO, on_trust: 0 }
     }
 
     /// Whether every piece is out or on its way.
@@ -99,7 +112,7 @@ impl FirstCopy {
     /// as it has more than a piece to pass on.
     pub(crate) fn burden(&self, peer: PeerKey) -> (bool, usize) {
         self.books.get(&peer).map_or((false, 0), |book| {
-            let count = book.due.len() + book.own.len() + book.alone.len() + book.kept as usize;
+            let count = book.len() + book.kept as usize;
             (book.idle || book.proofs == 0 && count > 1, count)
         })
     }
@@ -108,6 +121,20 @@ impl FirstCopy {
     pub(crate) fn rank(&self, peer: PeerKey) -> Rank {
         let keeps = |book: &Book| book.kept > book.proofs + KEPT_MAX;
         if self.books.get(&peer).is_some_and(keeps) { Rank::Taker } else { Rank::Giver }
+    }
+
+    /// Counts what these strangers were given on trust.
+    pub(crate) fn count_trust(&mut self, strangers: impl Iterator<Item = PeerKey>) {
+        let unproven = strangers.filter_map(|peer| self.books.get(&peer));
+        let unproven = unproven.filter(|book| book.proofs == 0);
+        self.on_trust = unproven.map(Book::len).sum();
+    }
+
+    /// Whether a stranger has to wait for what it is given: it has not passed on a piece yet, and
+    /// as much as may be lies with others like it.
+    pub(crate) fn is_doubtful(&self, peer: PeerKey) -> bool {
+        let proved = self.books.get(&peer).is_some_and(|book| book.proofs > 0);
+        !proved && self.on_trust >= (self.fresh.len() / TRUST_PART).max(TRUST_MIN) as usize
     }
 
     /// Gives a peer its next piece, of those it lacks.
@@ -186,6 +213,16 @@ impl FirstCopy {
             if !is_out(piece) {
                 self.fresh.insert(piece);
             }
+        }
+    }
+
+    /// A peer cannot take just now what is on its way to it: others do, unless it `is_out`.
+    pub(crate) fn withdrawn(&mut self, peer: PeerKey, is_out: impl Fn(PieceIndex) -> bool) {
+        let Some(book) = self.books.get_mut(&peer) else { return };
+        let due = std::mem::take(&mut book.due);
+        self.due -= due.len();
+        for (piece, _) in due.into_iter().filter(|(piece, _)| !is_out(*piece)) {
+            self.fresh.insert(piece);
         }
     }
 
@@ -400,6 +437,35 @@ mod tests {
         assert_eq!(first.burden(A), (true, 4), "what it kept is not forgotten");
         first.gained(B, piece(2), false);
         assert_eq!(first.rank(A), Rank::Giver);
+    }
+
+    #[test]
+    fn what_was_given_to_one_that_lost_its_slot_goes_to_others() {
+        let mut first = start(3);
+        first.assign(at(0), A, |_| false);
+        first.assign(at(0), A, |_| false);
+        first.withdrawn(A, |piece| piece.get() == 1);
+        assert_eq!((first.due(), first.is_over()), (0, false));
+        let again: Vec<_> = (0..3).map_while(|_| first.assign(at(1), B, |_| false)).collect();
+        assert_eq!(again, [piece(2), piece(0)]);
+    }
+
+    #[test]
+    fn strangers_are_given_so_much_on_trust_and_more_when_they_pass_it_on() {
+        let mut first = start(64);
+        for n in 0..4 {
+            let peer = PeerKey(n % 2);
+            first.count_trust([PeerKey(0), PeerKey(1)].into_iter());
+            assert!(!first.is_doubtful(peer), "{n}");
+            let given = first.assign(at(0), peer, |_| false).unwrap();
+            first.gained(peer, given, true);
+        }
+        first.count_trust([PeerKey(0), PeerKey(1)].into_iter());
+        assert!(first.is_doubtful(PeerKey(0)) && first.is_doubtful(PeerKey(1)));
+        first.gained(PeerKey(9), piece(0), false);
+        first.count_trust([PeerKey(0), PeerKey(1)].into_iter());
+        assert!(!first.is_doubtful(PeerKey(0)), "another has got it of the first");
+        assert!(!first.is_doubtful(PeerKey(1)), "and there is room for trust again");
     }
 
     #[test]

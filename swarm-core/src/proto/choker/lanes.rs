@@ -114,6 +114,8 @@ pub(crate) enum Kin {
 pub(crate) enum Rank {
     /// It gives, or we do not know yet.
     Giver,
+    /// A stranger that a seed leads, and that has not passed on a piece yet.
+    Unproven,
     /// It has taken much and given next to nothing.
     Taker,
 }

@@ -14,7 +14,7 @@ use super::input::{Direction, Reserved};
 use super::limits::{self, EventBucket};
 use super::pex::Exchange;
 use super::picker::PeerHave;
-use crate::types::{Moment, PeerId, PieceIndex};
+use crate::types::{Bitfield, Moment, PeerId, PieceIndex};
 use crate::wire::extended::ExtensionIds;
 use bytes::Bytes;
 use metadata::MetadataServing;
@@ -131,6 +131,8 @@ pub(crate) struct Upload {
     pub(crate) debt: i64,
     /// What it may ask for, when it is a mate.
     pub(crate) grant: Grant,
+    /// The pieces it knows that we have, where that is not all (BEP 16).
+    pub(crate) veil: Option<Bitfield>,
     /// Pieces that we have and it lacks.
     pub(crate) useful: u32,
     /// When it last had no use for a turn.
@@ -277,6 +279,7 @@ impl Peer {
                 standing: Standing::Stranger,
                 debt: 0,
                 grant: Grant::OnTurn,
+                veil: None,
                 useful: 0,
                 passed: None,
                 metadata: MetadataServing::default(),

@@ -191,6 +191,11 @@ impl Pipeline {
         self.snubbed
     }
 
+    /// Since when it lets us wait; `None` when it does not.
+    pub(crate) fn waited_for(&self) -> Option<Moment> {
+        self.snubbed.then_some(self.progress)
+    }
+
     /// Shrinks the depth when no block of a whole window asked for as much. To be called
     /// several times a second.
     pub(crate) fn tune(&mut self, now: Moment) {

@@ -150,7 +150,8 @@ impl Torrent {
             }
             _ => return,
         }
-        if let Some(message) = self.opening(reserved.fast) {
+        self.draw_veil(key);
+        if let Some(message) = self.opening(key, reserved.fast) {
             self.send(now, key, message);
         }
         if reserved.extended {
@@ -172,8 +173,9 @@ impl Torrent {
         }
     }
 
-    fn opening(&self, fast: bool) -> Option<Message> {
-        let have = self.content.as_ref().map(|content| content.picker.have());
+    fn opening(&self, key: PeerKey, fast: bool) -> Option<Message> {
+        let content = self.content.as_ref().filter(|_| !self.is_veiled(key));
+        let have = content.map(|content| content.picker.have());
         match have {
             Some(have) if have.is_all() && fast => Some(Message::HaveAll),
             Some(have) if !have.is_none() => {
@@ -189,7 +191,8 @@ impl Torrent {
     /// anyway would fetch those of the seed many times over.
     pub(super) fn grant_allowed_fast(&mut self, now: Moment, key: PeerKey) {
         let (Some(content), Some(peer)) = (&self.content, self.peers.get_mut(&key)) else { return };
-        if !peer.wire.reserved.fast || peer.is_unchoked() || !peer.upload.interested {
+        let veiled = peer.upload.veil.is_some();
+        if !peer.wire.reserved.fast || peer.is_unchoked() || !peer.upload.interested || veiled {
             return;
         }
         if !peer.upload.allowed.is_empty() {

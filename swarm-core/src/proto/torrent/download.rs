@@ -61,7 +61,11 @@ impl Torrent {
         if self.phase != Phase::Downloading {
             return;
         }
-        let keys: Vec<PeerKey> = self.peers.keys().copied().collect();
+        // Who lets us wait is asked last, and of those first who was tried longest ago: one would take
+        // again at once what it has just lost.
+        let mut peers: Vec<&Peer> = self.peers.values().collect();
+        peers.sort_by_key(|peer| peer.download.pipeline.waited_for());
+        let keys: Vec<PeerKey> = peers.into_iter().map(|peer| peer.key).collect();
         for key in keys {
             self.refill(now, key);
         }
@@ -327,7 +331,7 @@ impl Torrent {
 
     fn on_complete(&mut self, now: Moment) {
         self.enter(Phase::Seeding);
-        self.tell_upload_only(now);
+        self.tell_all_upload_only(now);
         self.review_all(now);
         self.drop_redundant(now);
         self.rechoke(now);

@@ -4,8 +4,8 @@
 //! us from those who only call themselves so is the order of service (`choker::lanes`).
 //!
 //! While nobody else has a piece, a seed leads its mates (`choker::first_copy`): as long as
-//! there are [`CROWD_MIN`] of them, and pieces that are not out. Strangers that speak BEP 6 are
-//! given hints in place of orders.
+//! there are [`CROWD_MIN`] who lack something, and pieces that are not out. Strangers are shown what
+//! they are given (see [`super::veil`]); those that have seen everything, and speak BEP 6, get hints.
 //!
 //! Not here: the order of service itself, who may ask when (`turns`), what was assigned to whom.
 
@@ -13,6 +13,7 @@ use super::super::PeerKey;
 use super::super::choker::first_copy::FirstCopy;
 use super::super::input::CloseReason;
 use super::super::peer::{Grant, Greeting, Slot, Standing, Terms};
+use super::veil::{can_be_led, lacks};
 use super::{Phase, Torrent};
 use crate::types::{Moment, PieceIndex};
 use crate::wire::extended::Extension;
@@ -75,6 +76,7 @@ impl Torrent {
             self.peers.values_mut().for_each(|peer| peer.upload.debt = 0);
         } else {
             self.first = None;
+            self.lift_veils(now);
         }
         let keys: Vec<PeerKey> = self.peers.keys().copied().collect();
         self.recount_all();
@@ -116,30 +118,40 @@ impl Torrent {
 
     /// As a seed: tells the mates what to fetch of us, or that they are free.
     pub(super) fn lead(&mut self, now: Moment) {
-        let (Some(first), Some(content)) = (&mut self.first, &self.content) else { return };
-        let crowd: Vec<PeerKey> = self
-            .peers
-            .values()
-            .filter(|peer| peer.is_mate() && peer.upload.interested)
-            .map(|peer| peer.key)
-            .collect();
-        if self.phase != Phase::Seeding || first.is_over() || crowd.len() < CROWD_MIN {
+        let Some(first) = &self.first else { return };
+        let lacking = self.peers.values().filter(|peer| lacks(peer)).count();
+        let led = self.peers.values().filter(|peer| can_be_led(peer));
+        let crowd: Vec<PeerKey> = led.map(|peer| peer.key).collect();
+        let is_over = self.phase != Phase::Seeding || first.is_over();
+        if is_over && first.due() == 0 || lacking < CROWD_MIN {
+            self.lift_veils(now);
+        } else {
+            self.lure(now);
+        }
+        let is_veiled = self.peers.values().any(|peer| peer.upload.veil.is_some());
+        if is_over || crowd.len() < CROWD_MIN && !is_veiled {
             self.set_free(now);
             return;
         }
+        let (Some(first), Some(content)) = (&mut self.first, &self.content) else { return };
+        let veiled = self.peers.values().filter(|peer| peer.upload.veil.is_some());
+        first.count_trust(veiled.map(|peer| peer.key));
         let piece_length = u64::from(content.geometry.piece_length());
         let ahead = self.uplink.rate(now).max(AHEAD_BYTES).div_ceil(piece_length).max(AHEAD_PIECES);
         let ahead = usize::try_from(ahead).unwrap_or(usize::MAX);
-        let each = (2 * ahead / crowd.len()).max(2);
+        let each = (2 * ahead / crowd.len().max(1)).max(2);
         let mut orders: Vec<(PeerKey, Vec<PieceIndex>)> = Vec::new();
         while first.due() < ahead {
             let free = crowd.iter().filter(|key| first.due_of(**key) < each);
             let mut by_burden: Vec<_> = free
                 .filter_map(|key| self.peers.get(key))
-                .map(|peer| (first.burden(peer.key), peer.upload.debt, peer.key))
+                .map(|peer| {
+                    let doubtful = peer.upload.veil.is_some() && first.is_doubtful(peer.key);
+                    (doubtful, first.burden(peer.key), peer.upload.debt, peer.key)
+                })
                 .collect();
             by_burden.sort_unstable();
-            let given = by_burden.into_iter().find_map(|(_, _, key)| {
+            let given = by_burden.into_iter().find_map(|(_, _, _, key)| {
                 let have = self.peers.get(&key)?.known()?;
                 first.assign(now, key, |piece| have.contains(piece)).map(|piece| (key, piece))
             });
@@ -160,13 +172,19 @@ impl Torrent {
         mut orders: Vec<(PeerKey, Vec<PieceIndex>)>,
     ) {
         for key in crowd {
-            let Some(peer) = self.peers.get_mut(key) else { continue };
+            let Some(peer) = self.peers.get_mut(key).filter(|peer| peer.is_mate()) else {
+                continue;
+            };
             let news = std::mem::replace(&mut peer.upload.grant, Grant::Led) != Grant::Led;
             if news && !orders.iter().any(|(other, _)| other == key) {
                 orders.push((*key, Vec::new()));
             }
         }
         for (key, pieces) in orders {
+            if self.is_veiled(key) {
+                pieces.iter().for_each(|piece| self.show_piece(now, key, *piece));
+                continue;
+            }
             for part in pieces.chunks(ASSIGN_MAX) {
                 self.tell_mate(now, key, &MateMessage::Assign(part.to_vec()));
             }
@@ -203,7 +221,8 @@ impl Torrent {
     /// Suggests to a stranger a piece that nobody has.
     pub(super) fn hint(&mut self, now: Moment, key: PeerKey) {
         let (Some(first), Some(peer)) = (&self.first, self.peers.get(&key)) else { return };
-        if !peer.wire.reserved.fast || peer.is_mate() || !peer.upload.interested {
+        let shown_all = peer.upload.veil.is_none();
+        if !peer.wire.reserved.fast || peer.is_mate() || !peer.upload.interested || !shown_all {
             return;
         }
         let Some(have) = peer.known() else { return };

@@ -23,7 +23,7 @@ impl Torrent {
     /// What we say of ourselves to this peer.
     pub(super) fn extended_handshake(&self, key: PeerKey) -> Bytes {
         // Also who seeds a part and wants no more of it (BEP 21).
-        let upload_only = self.phase == Phase::Seeding;
+        let upload_only = self.phase == Phase::Seeding && !self.is_veiled(key);
         let pex = self.exchanges_peers().then_some(Extension::UtPex);
         let spoken: Vec<Extension> = SPOKEN.into_iter().chain(pex).collect();
         ExtendedHandshake {
@@ -99,13 +99,19 @@ impl Torrent {
         self.seek_neighbours(now);
     }
 
+    /// See [`Self::tell_upload_only`].
+    pub(super) fn tell_all_upload_only(&mut self, now: Moment) {
+        let all: Vec<PeerKey> = self.peers.keys().copied().collect();
+        self.tell_upload_only(now, &all);
+    }
+
     /// Tells those who understand it whether we fetch anything, when that has changed.
-    pub(super) fn tell_upload_only(&mut self, now: Moment) {
+    pub(super) fn tell_upload_only(&mut self, now: Moment, whom: &[PeerKey]) {
         let payload = extended::encode_upload_only(self.phase == Phase::Seeding);
-        let told: Vec<(PeerKey, u8)> = self
-            .peers
-            .values()
-            .filter(|peer| peer.greeting != Greeting::Due)
+        let told: Vec<(PeerKey, u8)> = whom
+            .iter()
+            .filter_map(|key| self.peers.get(key))
+            .filter(|peer| peer.greeting != Greeting::Due && peer.upload.veil.is_none())
             .filter_map(|peer| peer.wire.ids.id_of(Extension::UploadOnly).map(|id| (peer.key, id)))
             .collect();
         for (key, id) in told {

@@ -23,6 +23,7 @@ mod stats;
 mod tick;
 mod turns;
 mod upload;
+mod veil;
 
 pub use stats::{PeerSnapshot, Snapshot};
 
@@ -373,7 +374,7 @@ impl Torrent {
                 if content.picker.is_complete() { Phase::Seeding } else { Phase::Downloading };
             if self.phase != phase {
                 self.enter(phase);
-                self.tell_upload_only(now);
+                self.tell_all_upload_only(now);
             }
             self.review_all(now);
         }

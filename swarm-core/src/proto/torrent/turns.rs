@@ -157,7 +157,7 @@ pub(super) fn claim(phase: Phase, first: Option<&FirstCopy>, peer: &Peer) -> Opt
     let (rank, order) = if phase == Phase::Downloading {
         (rank(peer), -i64::from(peer.upload.useful))
     } else {
-        (first.map_or(Rank::Giver, |first| first.rank(peer.key)), peer.upload.debt)
+        (first.map_or(Rank::Giver, |first| rank_as_led(first, peer)), peer.upload.debt)
     };
     is_waiting(peer).then_some(Claim { kind, rank, order })
 }
@@ -179,6 +179,15 @@ fn is_eater(peer: &Peer) -> bool {
 pub(super) fn is_waiting(peer: &Peer) -> bool {
     let offered = peer.is_mate() && peer.upload.grant == Grant::OnTurn && is_eater(peer);
     peer.upload.serving.is_waiting() || offered && peer.upload.passed.is_none()
+}
+
+/// What a peer has done with what the seed gave it. A stranger has to show first that it passes
+/// on anything: what goes to one that does not is lost to everybody else.
+fn rank_as_led(first: &FirstCopy, peer: &Peer) -> Rank {
+    match first.rank(peer.key) {
+        Rank::Giver if peer.upload.veil.is_some() && first.is_doubtful(peer.key) => Rank::Unproven,
+        rank => rank,
+    }
 }
 
 fn rank(peer: &Peer) -> Rank {

@@ -32,6 +32,7 @@ impl Torrent {
         self.rechoke(now);
         self.grant_allowed_fast(now, key);
         self.hint(now, key);
+        self.lead(now);
     }
 
     /// Asks the choker whom to serve, and does so.
@@ -72,6 +73,7 @@ impl Torrent {
         let allowed = &peer.upload.allowed;
         let dropped = peer.upload.serving.clear(|span| fast && allowed.contains(&span.piece));
         self.send(now, key, Message::Choke);
+        self.take_back(key);
         // With the fast extension every request has an answer (BEP 6).
         for span in dropped.into_iter().filter(|_| fast) {
             self.send(now, key, Message::Reject(span));

@@ -4,6 +4,7 @@ mod bounds;
 mod graph;
 mod pex;
 mod turns;
+mod veil;
 
 use super::super::input::{DialError, Direction, Reserved, Source, Verification};
 use super::*;
