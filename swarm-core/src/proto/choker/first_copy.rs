@@ -37,7 +37,7 @@ const REVIEW_EVERY: Duration = Duration::from_secs(10);
 const KEPT_MAX: u32 = 1;
 /// Strangers that have not passed on anything may have this part of all pieces alone, and at least
 /// so many: what they keep must be given again.
-const TRUST_PART: u32 = 16;
+const TRUST_PART: u32 = 8;
 const TRUST_MIN: u32 = 2;
 /// Pieces remembered that a peer asked for on its own account.
 const OWN_MAX: usize = 256;
@@ -453,7 +453,7 @@ mod tests {
     #[test]
     fn strangers_are_given_so_much_on_trust_and_more_when_they_pass_it_on() {
         let mut first = start(64);
-        for n in 0..4 {
+        for n in 0..8 {
             let peer = PeerKey(n % 2);
             first.count_trust([PeerKey(0), PeerKey(1)].into_iter());
             assert!(!first.is_doubtful(peer), "{n}");
