@@ -17,6 +17,8 @@
 //!
 //! Who only takes ([`Rank::Taker`]) comes after everybody else, and has one lane at most. So nothing
 //! is gained for long by hiding what one has, or by keeping it.
+//! Strangers that a seed leads come before those and after all others ([`Rank::Unproven`]) as long as
+//! they have not passed anything on and enough lies with others like them.
 //!
 //! Strangers (not mates) passed the choker before they come here. One turn in [`STRANGER_TURN`]
 //! is theirs whatever their order, so that none of them starves and the choker's optimistic slot
