@@ -75,10 +75,14 @@ fn a_trackers_secrets_are_in_no_event_and_no_log() {
         "magnet:?xt=urn:btih:{hash}&tr=http://me:secret@127.0.0.1:1/secret/announce?pass=secret"
     );
     let home = Home::new();
-    let fetch = [&["fetch", "--json", "-v", "--timeout", "1s"][..], &ALONE, &[&link]];
-    let output = home.run(&fetch.concat());
-    assert_eq!(output.status.code(), Some(4));
-    let all = said(&output.stdout) + &said(&output.stderr);
-    assert!(all.contains("127.0.0.1:1/") && all.contains("announce"), "{all}");
-    assert!(!all.contains("secret"), "{all}");
+    // A busy machine may not come to the tracker within a second.
+    let said_after = |timeout: &&str| {
+        let fetch = [&["fetch", "--json", "-v", "--timeout", timeout][..], &ALONE, &[&link]];
+        let output = home.run(&fetch.concat());
+        assert_eq!(output.status.code(), Some(4));
+        let all = said(&output.stdout) + &said(&output.stderr);
+        assert!(!all.contains("secret"), "{all}");
+        all.contains("127.0.0.1:1/") && all.contains("announce")
+    };
+    assert!(["1s", "10s", "60s"].iter().any(said_after), "it never spoke of the tracker");
 }
