@@ -227,6 +227,7 @@ impl Torrent {
             self.hit(Limit::UnsentBytes);
         }
         self.lanes.forget(key);
+        self.veiled.remove(&key);
         self.count_neighbours(now);
         if let Some(content) = &mut self.content {
             content.picker.peer_gone(key);

@@ -119,23 +119,24 @@ impl Torrent {
     /// As a seed: tells the mates what to fetch of us, or that they are free.
     pub(super) fn lead(&mut self, now: Moment) {
         let Some(first) = &self.first else { return };
-        let lacking = self.peers.values().filter(|peer| lacks(peer)).count();
+        let is_veiled = !self.veiled.is_empty();
+        let is_crowd = !is_veiled
+            || self.peers.values().filter(|peer| lacks(peer)).take(CROWD_MIN).count() == CROWD_MIN;
         let led = self.peers.values().filter(|peer| can_be_led(peer));
         let crowd: Vec<PeerKey> = led.map(|peer| peer.key).collect();
         let is_over = self.phase != Phase::Seeding || first.is_over();
-        if is_over && first.due() == 0 || lacking < CROWD_MIN {
+        if is_over && first.due() == 0 || !is_crowd {
             self.lift_veils(now);
         } else {
             self.lure(now);
         }
-        let is_veiled = self.peers.values().any(|peer| peer.upload.veil.is_some());
+        let is_veiled = !self.veiled.is_empty();
         if is_over || crowd.len() < CROWD_MIN && !is_veiled {
             self.set_free(now);
             return;
         }
         let (Some(first), Some(content)) = (&mut self.first, &self.content) else { return };
-        let veiled = self.peers.values().filter(|peer| peer.upload.veil.is_some());
-        first.count_trust(veiled.map(|peer| peer.key));
+        first.count_trust(self.veiled.iter().copied());
         let piece_length = u64::from(content.geometry.piece_length());
         let ahead = self.uplink.rate(now).max(AHEAD_BYTES).div_ceil(piece_length).max(AHEAD_PIECES);
         let ahead = usize::try_from(ahead).unwrap_or(usize::MAX);

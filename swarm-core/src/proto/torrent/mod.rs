@@ -120,6 +120,8 @@ pub struct Torrent {
     uplink: Meter,
     /// While we seed.
     first: Option<FirstCopy>,
+    /// Strangers that are shown less than we have.
+    veiled: BTreeSet<PeerKey>,
     blame: Blame,
     /// Ids of peers proven to lie, where the address cannot tell them apart.
     barred: BTreeSet<PeerId>,
@@ -180,6 +182,7 @@ impl Torrent {
             lanes: Lanes::new(),
             uplink: Meter::new(now),
             first: None,
+            veiled: BTreeSet::new(),
             blame: Blame::default(),
             barred: BTreeSet::new(),
             totals: Totals::default(),

@@ -19,6 +19,9 @@ use super::{Phase, Torrent};
 use crate::types::{Bitfield, Moment, PieceIndex};
 use crate::wire::Message;
 
+/// Strangers that are veiled at a time; those beyond see everything. Bounds what each piece that
+/// comes or goes costs a seed.
+pub(super) const VEILED_MAX: usize = 128;
 /// In a torrent of more pieces nothing is veiled: what is lifted is told piece by piece.
 const PIECES_MAX: u32 = 1 << 14;
 
@@ -29,20 +32,23 @@ impl Torrent {
             && self.first.as_ref().is_some_and(|first| !first.is_over());
         let Some(content) = self.content.as_ref().filter(|_| leads) else { return };
         let count = content.geometry.piece_count();
-        let others = self.peers.values().filter(|peer| peer.key != key && lacks(peer)).count();
+        let others = self.peers.values().filter(|peer| peer.key != key && lacks(peer));
+        let is_crowd =
+            self.veiled.len() < VEILED_MAX && others.take(CROWD_MIN - 1).count() + 1 >= CROWD_MIN;
         let us = self.params.peer_id;
         if let Some(peer) = self.peers.get_mut(&key)
-            && others + 1 >= CROWD_MIN
+            && is_crowd
             && count <= PIECES_MAX
             && !are_mates(&peer.id, &us)
         {
             peer.upload.veil = Some(Bitfield::none(count));
+            self.veiled.insert(key);
         }
     }
 
     /// Whether the peer does not know all that we have.
     pub(super) fn is_veiled(&self, key: PeerKey) -> bool {
-        self.peers.get(&key).is_some_and(|peer| peer.upload.veil.is_some())
+        self.veiled.contains(&key)
     }
 
     /// Shows a piece to a stranger: it may ask for it.
@@ -57,16 +63,17 @@ impl Torrent {
     /// piece that nobody else is.
     pub(super) fn lure(&mut self, now: Moment) {
         let (Some(first), Some(content)) = (&self.first, &self.content) else { return };
-        let idle = |peer: &&Peer| peer.upload.veil.is_some() && !peer.upload.interested;
-        if !self.peers.values().any(|peer| idle(&peer)) {
+        let veiled = || self.veiled.iter().filter_map(|key| self.peers.get(key));
+        let idle = |peer: &&Peer| !peer.upload.interested;
+        if !veiled().any(|peer| idle(&peer)) {
             return;
         }
         let mut taken = Bitfield::none(content.geometry.piece_count());
-        for shown in self.peers.values().filter_map(|peer| peer.upload.veil.as_ref()) {
+        for shown in veiled().filter_map(|peer| peer.upload.veil.as_ref()) {
             shown.iter().for_each(|piece| _ = taken.insert(piece));
         }
         let mut lures = Vec::new();
-        for peer in self.peers.values().filter(idle) {
+        for peer in veiled().filter(idle) {
             let (Some(shown), Some(have)) = (&peer.upload.veil, peer.known()) else { continue };
             if shown.iter().any(|piece| !have.contains(piece)) {
                 continue;
@@ -84,13 +91,7 @@ impl Torrent {
 
     /// Shows everything to everybody.
     pub(super) fn lift_veils(&mut self, now: Moment) {
-        let veiled: Vec<PeerKey> = self
-            .peers
-            .values()
-            .filter(|peer| peer.upload.veil.is_some())
-            .map(|peer| peer.key)
-            .collect();
-        for key in veiled {
+        for key in std::mem::take(&mut self.veiled) {
             let (Some(content), Some(peer)) = (&self.content, self.peers.get_mut(&key)) else {
                 continue;
             };

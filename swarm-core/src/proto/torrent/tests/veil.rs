@@ -1,6 +1,7 @@
 //! What a seed shows to strangers.
 
 use super::*;
+use crate::proto::torrent::veil::VEILED_MAX;
 
 const LATER: Duration = Duration::from_secs(1);
 
@@ -102,4 +103,16 @@ fn our_own_kind_is_shown_everything_and_so_is_who_comes_to_a_fetch() {
         let out = story.stranger(host);
         assert!(matches!(sent(&out, host)[0], Message::Bitfield(_)), "it has to trade");
     }
+}
+
+#[test]
+fn only_so_many_are_veiled_at_a_time() {
+    let mut story = Story::seed();
+    story.torrent.params.config.peers_max = 1000;
+    let greeted = (1..=200).map(|host| sent(&story.stranger(host), host)[0].clone());
+    let greeted: Vec<Message> = greeted.collect();
+    let veiled = greeted.iter().filter(|first| **first == Message::HaveNone).count();
+    assert_eq!((veiled, story.torrent.veiled.len()), (VEILED_MAX, VEILED_MAX));
+    story.tell(Input::Disconnected { peer: PeerKey(3), why: CloseReason::Remote });
+    assert_eq!(sent(&story.stranger(201), 201)[0], Message::HaveNone, "there is room again");
 }
