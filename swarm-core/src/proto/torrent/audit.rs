@@ -22,6 +22,10 @@ impl Torrent {
         if unchoked != self.unchoked {
             return Err(format!("lanes: {unchoked} peers unchoked, {} counted", self.unchoked));
         }
+        let veiled = self.peers.values().filter(|peer| peer.upload.veil.is_some());
+        if !veiled.map(|peer| peer.key).eq(self.veiled.iter().copied()) {
+            return Err(format!("veils: {:?} are not those that have one", self.veiled));
+        }
         let slack = u64::from(crate::types::BLOCK_SIZE);
         if self.sending > self.params.config.send_budget + slack {
             return Err(format!("budget: {} bytes sending", self.sending));

@@ -119,8 +119,8 @@ impl Torrent {
     /// As a seed: tells the mates what to fetch of us, or that they are free.
     pub(super) fn lead(&mut self, now: Moment) {
         let Some(first) = &self.first else { return };
-        let is_veiled = !self.veiled.is_empty();
-        let is_crowd = !is_veiled
+        // Only a veil asks for it: who it is drawn before may not say that it wants anything.
+        let is_crowd = self.veiled.is_empty()
             || self.peers.values().filter(|peer| lacks(peer)).take(CROWD_MIN).count() == CROWD_MIN;
         let led = self.peers.values().filter(|peer| can_be_led(peer));
         let crowd: Vec<PeerKey> = led.map(|peer| peer.key).collect();
@@ -130,8 +130,7 @@ impl Torrent {
         } else {
             self.lure(now);
         }
-        let is_veiled = !self.veiled.is_empty();
-        if is_over || crowd.len() < CROWD_MIN && !is_veiled {
+        if is_over || crowd.len() < CROWD_MIN && self.veiled.is_empty() {
             self.set_free(now);
             return;
         }
