@@ -12,7 +12,7 @@
 
 use super::super::PeerKey;
 use super::super::neighbours::are_mates;
-use super::super::peer::{Peer, Slot};
+use super::super::peer::Peer;
 use super::super::picker::PeerHave;
 use super::fleet::CROWD_MIN;
 use super::{Phase, Torrent};
@@ -23,7 +23,7 @@ use crate::wire::Message;
 /// comes or goes costs a seed.
 pub(super) const VEILED_MAX: usize = 128;
 /// In a torrent of more pieces nothing is veiled: what is lifted is told piece by piece.
-const PIECES_MAX: u32 = 1 << 14;
+pub(super) const PIECES_MAX: u32 = 1 << 14;
 
 impl Torrent {
     /// Draws a veil before a stranger that is about to be greeted, if one is called for.
@@ -127,6 +127,5 @@ pub(super) fn lacks(peer: &Peer) -> bool {
 /// Whether a peer can be given a piece now: our own kind whenever it wants any, a stranger that is
 /// shown only what it is given while it has a slot.
 pub(super) fn can_be_led(peer: &Peer) -> bool {
-    let has_slot = matches!(peer.upload.slot, Slot::Unchoked { .. });
-    peer.is_mate() && peer.upload.interested || peer.upload.veil.is_some() && has_slot
+    peer.is_mate() && peer.upload.interested || peer.upload.veil.is_some() && peer.is_unchoked()
 }

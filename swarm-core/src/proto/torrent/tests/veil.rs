@@ -1,7 +1,7 @@
 //! What a seed shows to strangers.
 
 use super::*;
-use crate::proto::torrent::veil::VEILED_MAX;
+use crate::proto::torrent::veil::{PIECES_MAX, VEILED_MAX};
 
 const LATER: Duration = Duration::from_secs(1);
 
@@ -115,4 +115,17 @@ fn only_so_many_are_veiled_at_a_time() {
     assert_eq!((veiled, story.torrent.veiled.len()), (VEILED_MAX, VEILED_MAX));
     story.tell(Input::Disconnected { peer: PeerKey(3), why: CloseReason::Remote });
     assert_eq!(sent(&story.stranger(201), 201)[0], Message::HaveNone, "there is room again");
+}
+
+#[test]
+fn nobody_is_veiled_where_lifting_it_would_be_a_flood() {
+    for (pieces, first) in [(PIECES_MAX, Message::HaveNone), (PIECES_MAX + 1, Message::HaveAll)] {
+        let mut story = Story::magnet();
+        story.tell(Input::Metainfo(metainfo(pieces)));
+        story.tell(Input::Checked { have: Bitfield::all(pieces) });
+        for host in [1, 2] {
+            story.stranger(host);
+        }
+        assert_eq!(sent(&story.stranger(3), 3)[0], first, "{pieces} pieces");
+    }
 }
